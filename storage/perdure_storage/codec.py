@@ -1,0 +1,68 @@
+"""Bytes with a check sum: how a log record and a table row are sealed and opened.
+
+Log record (little-endian), `docs/formats/wal.md`::
+
+    crc   u32   CRC32C over (segment salt, everything below)
+    size  u32   bytes of payload, at least 1: a record of zeros marks the end of the log
+    lsn   u64   position; the next record has lsn + 1
+    back  u32   lsn minus the newest LSN known durable when this was written (saturates)
+    kind  u8    BATCH
+    payload
+
+`back` is what tells a torn tail from damage: a record that is bad although a later one says it was already synced
+has been damaged; one that nobody vouches for was still on its way to the disk.
+
+Table row, `docs/formats/tables.md`: value = CRC32C over (table number, row key, content) as u32, then the content.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Any, Final
+
+import msgpack
+from crc32c import crc32c
+
+RECORD: Final = Struct("<IQIB")
+RECORD_HEADER: Final = 4 + RECORD.size
+MAX_BACK: Final = 0xFFFFFFFF
+BATCH: Final = 1
+_RETIRE_PACKER: Final = 1 << 20
+
+_crc_to_bytes = Struct("<I").pack
+_pack_head = RECORD.pack
+_packer = msgpack.Packer(use_bin_type=True)
+
+
+def pack(value: Any) -> bytes:
+    """msgpack with one kept packer; not for threads. A large result retires the packer, which keeps its buffer."""
+    global _packer
+    data: bytes = _packer.pack(value)
+    if len(data) > _RETIRE_PACKER:
+        _packer = msgpack.Packer(use_bin_type=True)
+    return data
+
+
+def unpack(data: bytes) -> Any:
+    """The inverse of `pack`, arrays as tuples. Raises msgpack's exceptions or ValueError."""
+    return msgpack.unpackb(data, use_list=False, strict_map_key=False)
+
+
+def seal_record(salt: int, lsn: int, durable: int, kind: int, payload: bytes) -> bytes:
+    """One log record. `salt` is the segment's, already run through CRC32C; `durable` the newest durable LSN."""
+    back = lsn - durable
+    head = _pack_head(len(payload), lsn, back if back < MAX_BACK else MAX_BACK, kind)
+    return b"".join((_crc_to_bytes(crc32c(payload, crc32c(head, salt))), head, payload))
+
+
+def seal_row(table: bytes, key: bytes, content: bytes) -> bytes:
+    """What is stored for `content` at `key` of the table whose one-byte number is `table`."""
+    return _crc_to_bytes(crc32c(content, crc32c(key, crc32c(table)))) + content
+
+
+def open_row(table: bytes, key: bytes, stored: bytes) -> bytes | None:
+    """The content of a stored row, or None when the check sum is wrong."""
+    content = stored[4:]
+    if stored[:4] != _crc_to_bytes(crc32c(content, crc32c(key, crc32c(table)))):
+        return None
+    return content

@@ -1,0 +1,59 @@
+"""Effects: the closed list of what a batch in the log can say.
+
+An effect is a tuple whose first item is its number. Effects are absolute and idempotent ("field f is v", "gone"),
+never commands: folding a batch twice gives the same rows, and replay asks neither clock nor dice. A batch is one
+msgpack array of effects, in the order they happened; RECORDs of collections come last, since they state the size
+after all changes.
+
+Names used in the layouts: `space` is the number of a keyspace (a database points at one; FLUSHDB gives it a new one),
+`id` the key's u64 that prefixes its element rows and is never used again, times are unix ms with 0 for none, `due` the
+time at which the sweep must look at the key, `prev_due` the one whose index row this effect replaces.
+`docs/formats/effects.md` is drawn from `LAYOUT`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+Effect = tuple[Any, ...]
+
+STRING: Final = 1
+PATCH: Final = 2
+RECORD: Final = 3
+EXPIRE: Final = 4
+DELETE: Final = 5
+FREE: Final = 6
+COUNT: Final = 7
+SPACES: Final = 8
+DROP_SPACE: Final = 9
+HASH_PUT: Final = 10
+HASH_DEL: Final = 11
+
+LAYOUT: Final[dict[int, tuple[str, str, str]]] = {
+    STRING: ("string", "space key value expire prev_due id", "the key holds this string; a long one is kept in chunks under id"),
+    PATCH: ("patch", "space key id offset data size", "bytes of the key's string from offset on are data, its length is size"),
+    RECORD: ("record", "space key type id size expire due prev_due", "the key is a collection of size elements kept under id"),
+    EXPIRE: ("expire", "space key expire prev_due", "the string key expires then"),
+    DELETE: ("delete", "space key prev_due id type", "the key is gone; rows under id (unless 0) are garbage"),
+    FREE: ("free", "id type", "rows under id are garbage"),
+    COUNT: ("count", "space keys expires", "so many keys are in the space, so many of them with an expiry"),
+    SPACES: ("spaces", "space...", "database 0, 1, ... is that space"),
+    DROP_SPACE: ("drop_space", "space", "all keys of the space are garbage"),
+    HASH_PUT: ("hash_put", "id (field value expire)...", "each field has this value and expiry"),
+    HASH_DEL: ("hash_del", "id field...", "the fields are gone"),
+}
+
+KEY_LEVEL: Final = frozenset((STRING, PATCH, RECORD, EXPIRE, DELETE))
+"""Effects whose items 1 and 2 are space and key."""
+
+Handler = Callable[..., None]
+
+
+def visit(handlers: dict[int, Handler], effects: Iterable[Effect]) -> None:
+    """Call `handlers[number](*rest)` for each effect, in order. Raises ValueError for a number not handled."""
+    for effect in effects:
+        handler = handlers.get(effect[0])
+        if handler is None:
+            raise ValueError(f"effect number {effect[0]} is not known to this version")
+        handler(*effect[1:])

@@ -1,0 +1,733 @@
+"""The hot cache: databases in memory, in front of a snapshot of the tables.
+
+What is true between transactions:
+
+* A key in `hot` is what `hot` says; `GONE` there hides a row that the snapshot still has. A key not in `hot` is what
+  the snapshot says, or absent when the database is `complete` (everything it holds is in `hot`).
+* Entries with `lsn` > `snapshot.applied_lsn` are dirty and stay; clean ones may be dropped at any time.
+* What the tables do not know yet is also listed, in order of creation, in generations (`Generation`): keys born, keys
+  gone, due times. A checkpoint that has passed a generation's last LSN makes it forgettable.
+
+A transaction is everything between two `Dataset.take` calls: handlers change entries and collect effects; nothing
+here touches a file but the snapshot, or a clock: `now` and `tick` are set from outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from heapq import heappop, heappush, merge
+from itertools import islice
+from random import Random
+from typing import Any, Final
+
+from perdure_storage import effects as fx
+from perdure_storage.codec import unpack
+from perdure_storage.errors import Corruption, TooLarge, WrongType
+from perdure_storage.records import COUNT_PREFIX, COUNTS, DUE, SPACE, Record, decode, expiry_key, record_key
+from perdure_storage.tables import Snapshot, Table, bounded, split_key
+from perdure_storage.types.entry import Collection, Entry, Kind
+from perdure_storage.types.hash import Hash
+from perdure_storage.types.string import INLINE_MAX, WHOLE_MAX, String, Value, load_chunks
+
+MAX_STRING: Final = 512 << 20
+BIG: Final = 1000
+"""A collection of more elements is freed in slices, and loaded in steps where the caller can wait."""
+FREE_SLICE: Final = 2000
+
+COLLECTIONS: Final[dict[int, type[Hash]]] = {Kind.HASH: Hash}
+
+
+class Gone:
+    """Stands in `hot` for a key that was deleted while the tables still have it."""
+
+    __slots__ = ("lsn",)
+    kind = Kind.GONE
+    expire = 0
+
+    def __init__(self, lsn: int) -> None:
+        self.lsn = lsn
+
+
+class Generation:
+    """What happened since some checkpoint was asked for and until the next one was: the part the tables lack."""
+
+    __slots__ = ("last_lsn", "born", "gone", "due")
+
+    def __init__(self) -> None:
+        self.last_lsn = 0
+        self.born: dict[int, list[bytes]] = {}
+        self.gone: list[tuple[Keyspace, bytes, int]] = []
+        self.due: list[tuple[int, int, bytes]] = []
+
+
+class Keyspace:
+    """One database. Methods raise WrongType, TooLarge and Corruption; keys and values are bytes, times unix ms."""
+
+    __slots__ = ("ds", "index", "space", "hot", "ring", "hand", "complete", "keys", "expires", "used")
+
+    def __init__(self, ds: Dataset, index: int, space: int) -> None:
+        self.ds = ds
+        self.index = index
+        self.space = space
+        self.hot: dict[bytes, Any] = {}
+        self.ring: list[Any] = []
+        self.hand = 0
+        self.complete = False
+        self.keys = 0
+        self.expires = 0
+        self.used = 0
+
+    # -- looking up ----------------------------------------------------------------------------------------------
+
+    def find(self, key: bytes) -> Any:
+        """The live entry of any kind, or None. A key whose time has come is deleted on the way."""
+        entry = self.hot.get(key)
+        if entry is None:
+            if self.complete:
+                return None
+            entry = self._load(key)
+            if entry is None:
+                return None
+        elif entry.kind == 0:
+            return None
+        ds = self.ds
+        if entry.expire and entry.expire <= ds.now and not ds.keep_expired:
+            self.expire_key(entry)
+            return None
+        entry.tick = ds.tick
+        return entry
+
+    def lookup(self, key: bytes) -> Any:
+        """`find`, counted as a hit or a miss: for commands that read."""
+        entry = self.find(key)
+        if entry is None:
+            self.ds.misses += 1
+        else:
+            self.ds.hits += 1
+        return entry
+
+    def string(self, key: bytes) -> Value | None:
+        """The string at `key`, for reading: hit or miss counted."""
+        entry = self.hot.get(key)
+        if type(entry) is not String or entry.expire:
+            entry = self.find(key)
+            if entry is None:
+                self.ds.misses += 1
+                return None
+            if type(entry) is not String:
+                raise WrongType
+        ds = self.ds
+        ds.hits += 1
+        entry.tick = ds.tick
+        value: Value = entry.value
+        return value
+
+    def find_string(self, key: bytes) -> String | None:
+        """The string entry at `key`, for a change that depends on it. Not counted."""
+        entry = self.find(key)
+        if entry is not None and type(entry) is not String:
+            raise WrongType
+        return entry
+
+    def hash(self, key: bytes) -> Hash | None:
+        """The hash at `key` with its fields loaded and expired ones removed, for reading."""
+        entry = self.find_hash(key)
+        if entry is None:
+            self.ds.misses += 1
+        else:
+            self.ds.hits += 1
+        return entry
+
+    def find_hash(self, key: bytes) -> Hash | None:
+        """The same, not counted: for changes."""
+        entry = self.find(key)
+        if entry is None:
+            return None
+        if type(entry) is not Hash:
+            raise WrongType
+        if entry.fields is None:
+            entry.load(self.ds.snapshot)
+        if entry.ttl:
+            self.purge_fields(entry, 1 << 62)
+            if not entry.size:
+                return None
+        return entry
+
+    def edit_hash(self, key: bytes) -> Hash:
+        """The hash at `key`, made if absent. The caller must add a field to a new one."""
+        entry = self.find_hash(key)
+        return entry if entry is not None else self.create(Hash, key)
+
+    # -- changing ------------------------------------------------------------------------------------------------
+
+    def set_string(self, key: bytes, value: Value, expire: int = 0) -> None:
+        """Make the string `value` (not copied) the value of `key`, whatever was there."""
+        ds = self.ds
+        entry = self.hot.get(key)
+        if entry is None and not self.complete:
+            entry = self._load(key)
+        if type(entry) is String:
+            due = entry.expire
+            self.used += len(value) - len(entry.value)
+            entry.value = value
+            entry.expire = expire
+            entry.lsn = ds.lsn
+            entry.tick = ds.tick
+            if entry.id:
+                ds.effects.append((fx.FREE, entry.id, Kind.CHUNKED))
+                entry.id = 0
+            if (due == 0) != (expire == 0):
+                self.expires += 1 if expire else -1
+                ds.counted.add(self)
+        else:
+            if entry is not None and entry.kind != 0:
+                self.remove(entry)
+            due = 0
+            entry = String(self, key, ds.lsn, expire, 0, value)
+            self._insert(entry)
+        if len(value) > INLINE_MAX:
+            if len(value) > MAX_STRING:
+                raise TooLarge
+            entry.id = ds.new_id()
+        if expire:
+            heappush(ds.young.due, (expire, self.space, key))
+        ds.effects.append((fx.STRING, self.space, key, value, expire, due, entry.id))
+
+    def patch_string(self, entry: String, offset: int, data: Value) -> None:
+        """Overwrite part of a string, filling with zeros up to `offset`; logs the part where that is shorter."""
+        if offset + len(data) > MAX_STRING:
+            raise TooLarge
+        value = entry.value
+        if type(value) is not bytearray:
+            value = entry.value = bytearray(value)
+        before = len(value)
+        if offset > before:
+            value.extend(bytes(offset - before))
+        value[offset : offset + len(data)] = data
+        ds = self.ds
+        self.used += len(value) - before
+        entry.lsn = ds.lsn
+        size = len(value)
+        if size <= WHOLE_MAX or (size > INLINE_MAX and not entry.id):
+            if size > INLINE_MAX:
+                entry.id = ds.new_id()
+            ds.effects.append((fx.STRING, self.space, entry.key, bytes(value), entry.expire, entry.expire, entry.id))
+        else:
+            ds.effects.append((fx.PATCH, self.space, entry.key, entry.id, offset, bytes(data), size))
+
+    def create(self, kind: type[Hash], key: bytes) -> Hash:
+        """A new, empty collection at a free key. REQUIRES: at least one element is added in this transaction."""
+        entry = kind(self, key, 0, 0, self.ds.new_id())
+        self._insert(entry)
+        return entry
+
+    def set_expire(self, entry: Entry, expire: int) -> None:
+        """Let the key expire at `expire` (0: never)."""
+        ds = self.ds
+        old = entry.expire
+        entry.expire = expire
+        if (old == 0) != (expire == 0):
+            self.expires += 1 if expire else -1
+            ds.counted.add(self)
+        if isinstance(entry, Collection):
+            entry.touch()
+            return
+        entry.lsn = ds.lsn
+        if expire:
+            heappush(ds.young.due, (expire, self.space, entry.key))
+        ds.effects.append((fx.EXPIRE, self.space, entry.key, expire, old))
+
+    def remove(self, entry: Any) -> None:
+        """Delete a key: O(1) for the log and the tables, whatever its size."""
+        self._detach(entry)
+        kind = entry.kind
+        if entry.id and kind == Kind.STRING:
+            kind = Kind.CHUNKED
+        self.ds.effects.append((fx.DELETE, self.space, entry.key, entry.due, entry.id, int(kind)))
+        self.ds.discard(entry)
+
+    def settle(self, entry: Collection) -> None:
+        """After elements were taken away: delete the key if none is left."""
+        if not entry.size:
+            self.remove(entry)
+
+    def move(self, entry: Any, target: Keyspace, new_key: bytes) -> None:
+        """Give the entry another name, or another database. REQUIRES: nothing is at the new place."""
+        ds = self.ds
+        old_due, expire = entry.due, entry.expire
+        self._detach(entry)
+        ds.effects.append((fx.DELETE, self.space, entry.key, old_due, 0, 0))
+        if isinstance(entry, Collection):
+            moved: Any = entry
+            moved.db, moved.key = target, new_key
+            moved.logged_due = 0
+            moved.lsn = 0
+            target._insert(moved)
+            moved.touch()
+            return
+        moved = String(target, new_key, ds.lsn, expire, entry.id, entry.value)
+        target._insert(moved)
+        if expire:
+            heappush(ds.young.due, (expire, target.space, new_key))
+        if moved.id:
+            size = len(moved.value)
+            ds.effects.append(
+                (fx.RECORD, target.space, new_key, int(Kind.CHUNKED), moved.id, size, expire, expire, 0)
+            )
+        else:
+            ds.effects.append((fx.STRING, target.space, new_key, moved.value, expire, 0, 0))
+
+    def expire_key(self, entry: Any) -> None:
+        """The key's time has come: lazy access and sweep both end here."""
+        self.remove(entry)
+        self.ds.expired_keys += 1
+        if self.ds.on_event is not None:
+            self.ds.on_event("expired", self, entry.key)
+
+    def purge_fields(self, entry: Hash, limit: int) -> int:
+        """Remove up to `limit` expired fields, and the key with the last of them; returns how many."""
+        if self.ds.keep_expired:
+            return 0
+        expired = entry.expired_fields(self.ds.now, limit)
+        for field in expired:
+            entry.delete(field)
+        if expired:
+            self.ds.expired_fields += len(expired)
+            if self.ds.on_event is not None:
+                self.ds.on_event("hexpired", self, entry.key)
+            self.settle(entry)
+        return len(expired)
+
+    def clear(self) -> None:
+        """Delete every key, O(1): the database points to a new, empty space from now on."""
+        ds = self.ds
+        old = self.space
+        ds.trash.append(self.hot)
+        ds.trash.append(self.ring)
+        ds.spaces.pop(old, None)
+        self.space = ds.new_space()
+        ds.spaces[self.space] = self
+        self.hot, self.ring, self.hand, self.used = {}, [], 0, 0
+        self.complete = True
+        self.keys = self.expires = 0
+        ds.counted.add(self)
+        ds.effects.append((fx.DROP_SPACE, old))
+        ds.log_spaces()
+
+    # -- walking -------------------------------------------------------------------------------------------------
+
+    def scan(self, after: bytes, prefix: bytes = b"") -> Iterator[tuple[bytes, int]]:
+        """(key, kind) of live keys that start with `prefix`, in row-key order behind `after` (b"": from the start).
+
+        REQUIRES: nothing changes while the iterator is in use.
+        """
+        ds, hot, now = self.ds, self.hot, self.ds.now
+        head = SPACE.pack(self.space)
+        position = bounded(head, after) if after else b""
+        start = max(position, head + prefix[:480])
+        stop = _after_prefix(head + prefix[:480])
+        born = ds.born_keys(self.space)
+        rows: Iterator[tuple[bytes, bytes | None]] = ds.snapshot.scan(Table.KEYS, start, stop)
+        if born:
+            fresh = ((row_key, None) for row_key in born.between(start, stop))
+            rows = merge(rows, fresh, key=lambda row: row[0])
+        last = position
+        for row_key, content in rows:
+            if row_key == last:
+                continue
+            last = row_key
+            if content is None:
+                key = born.key_of(row_key)
+                entry = hot.get(key)
+                if entry is None or not entry.kind:
+                    continue
+                kind, expire = entry.kind, entry.expire
+            else:
+                key, content = split_key(SPACE.size, row_key, content)
+                entry = hot.get(key)
+                if entry is None:
+                    kind, expire = content[0], int.from_bytes(content[1:9], "little")
+                elif entry.kind:
+                    kind, expire = entry.kind, entry.expire
+                else:
+                    continue
+            if (not expire or expire > now) and key.startswith(prefix):
+                yield key, kind
+
+    def random_key(self, random: Random) -> bytes | None:
+        """Some live key, about evenly chosen; None when there is none."""
+        for _ in range(100):
+            if self.complete:
+                if not self.ring:
+                    return None
+                entry = self.ring[random.randrange(len(self.ring))]
+                if self.hot.get(entry.key) is entry and self.find(entry.key) is not None:
+                    key: bytes = entry.key
+                    return key
+                continue
+            found = self._random_row(random)
+            if found is not None and self.find(found) is not None:
+                return found
+        return next((key for key, _ in self.scan(b"")), None)
+
+    def _random_row(self, random: Random) -> bytes | None:
+        """A key near a random place: half the time of memory, half of the tables."""
+        if self.ring and random.random() < len(self.hot) / max(1, self.keys):
+            entry = self.ring[random.randrange(len(self.ring))]
+            return entry.key if self.hot.get(entry.key) is entry else None
+        head = SPACE.pack(self.space)
+        low, high = head, _after_prefix(head)
+        assert high is not None
+        place = low
+        for _ in range(12):  # each round fixes one more byte where keys begin to differ
+            first = next(self.ds.snapshot.scan(Table.KEYS, low, high), None)
+            last = next(self.ds.snapshot.scan_back(Table.KEYS, high), None)
+            if first is None or last is None or first[0] >= last[0]:
+                return None if first is None else decode(*first)[0]
+            common = 0
+            while common < len(first[0]) and first[0][common] == last[0][common]:
+                common += 1
+            bottom = first[0][common] if common < len(first[0]) else 0
+            pick = random.randint(bottom, last[0][common])
+            place = last[0][:common] + bytes((pick,))
+            low, high = max(low, place), min(high, _after_prefix(place) or high)
+        found = next(self.ds.snapshot.scan(Table.KEYS, place), None)
+        return decode(*found)[0] if found and found[0].startswith(head) else None
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _insert(self, entry: Any) -> None:
+        """A key that was not there comes to be."""
+        ds = self.ds
+        key = entry.key
+        self.hot[key] = entry
+        self.ring.append(entry)
+        self.used += entry.cost()
+        self.keys += 1
+        if entry.expire:
+            self.expires += 1
+        ds.counted.add(self)
+        born = ds.young.born.get(self.space)
+        if born is None:
+            born = ds.young.born[self.space] = []
+        born.append(key)
+
+    def _detach(self, entry: Any) -> None:
+        """A key that was there is no more; a tombstone hides its row."""
+        ds = self.ds
+        key = entry.key
+        self.hot[key] = Gone(ds.lsn)
+        ds.young.gone.append((self, key, ds.lsn))
+        self.used -= entry.cost()
+        self.keys -= 1
+        if entry.expire:
+            self.expires -= 1
+        ds.counted.add(self)
+
+    def load_record(self, key: bytes) -> Any:
+        """`_load` for one that will only be deleted: the chunks of a long string are not read."""
+        return self._load(key, whole=False)
+
+    def _load(self, key: bytes, whole: bool = True) -> Any:
+        """Bring a key from the tables into memory: a string whole, a collection as its record only."""
+        ds = self.ds
+        row_key = record_key(self.space, key)
+        content = ds.snapshot.get(Table.KEYS, row_key)
+        if content is None:
+            return None
+        stored_key, record = decode(row_key, content)
+        if stored_key != key:
+            raise Corruption("keys", row_key.hex(), "two long keys share a digest")
+        if record.kind == Kind.CHUNKED and not whole:
+            record = record._replace(size=0)
+        entry = self._entry(key, record)
+        self.hot[key] = entry
+        self.ring.append(entry)
+        self.used += entry.cost()
+        ds.loads += 1
+        return entry
+
+    def _entry(self, key: bytes, record: Record) -> Any:
+        if record.kind == Kind.STRING:
+            return String(self, key, 0, record.expire, 0, record.value)
+        if record.kind == Kind.CHUNKED:
+            value = load_chunks(self.ds.snapshot, record.id, record.size)
+            if len(value) != record.size:
+                raise Corruption("strings", f"id {record.id}", f"{len(value)} bytes where {record.size} belong")
+            return String(self, key, 0, record.expire, record.id, value)
+        entry = COLLECTIONS[record.kind](self, key, 0, record.expire, record.id, new=False)
+        entry.size = record.size
+        entry.logged_due = record.due
+        return entry
+
+
+class Born:
+    """Keys that may not be in the tables yet, sorted by row key; long ones remembered by theirs."""
+
+    __slots__ = ("rows", "_long")
+
+    def __init__(self, space: int, keys: list[bytes]) -> None:
+        head = SPACE.pack(space)
+        self._long = {bounded(head, key): key for key in keys if len(key) > 480}
+        self.rows = sorted({bounded(head, key) for key in keys})
+
+    def __bool__(self) -> bool:
+        return bool(self.rows)
+
+    def between(self, start: bytes, stop: bytes | None) -> Iterator[bytes]:
+        from bisect import bisect_left
+
+        low = bisect_left(self.rows, start)
+        high = len(self.rows) if stop is None else bisect_left(self.rows, stop)
+        return islice(self.rows, low, high)
+
+    def key_of(self, row_key: bytes) -> bytes:
+        return self._long.get(row_key) or row_key[SPACE.size :]
+
+
+class Dataset:
+    """All databases of one directory, the open transaction, and the snapshot behind them.
+
+    At least `databases` of them: those that the directory knows are never fewer than it had.
+
+    `now` (unix ms) and `tick` (LRU clock) are set by the owner before commands run; `lsn` is the one that the open
+    transaction will get.
+    """
+
+    def __init__(self, snapshot: Snapshot, databases: int) -> None:
+        self.now = 0
+        self.tick = 0
+        self.hits = self.misses = self.loads = 0
+        self.expired_keys = self.expired_fields = self.evicted_keys = self.dropped = 0
+        self.keep_expired = False
+        self.on_event: Callable[[str, Keyspace, bytes], None] | None = None
+        self.databases: list[Keyspace] = [Keyspace(self, index, 0) for index in range(databases)]
+        self.trash: list[Any] = []
+        self._begin(snapshot)
+
+    def restart(self, snapshot: Snapshot) -> None:
+        """Forget everything in memory; what `snapshot` says counts. Databases stay the same objects."""
+        self.snapshot.close()
+        for db in self.databases:
+            self.trash += [db.hot, db.ring]
+        self._begin(snapshot)
+
+    def _begin(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.lsn = snapshot.applied_lsn + 1
+        self.effects: list[fx.Effect] = []
+        self.touched: list[Collection] = []
+        self.counted: set[Keyspace] = set()
+        self.young = Generation()
+        self.aging: list[Generation] = []
+        self._born_cache: dict[int, tuple[int, Born]] = {}
+        self._read_meta()
+
+    def _read_meta(self) -> None:
+        get = self.snapshot.get
+        raw_id, raw_space, raw_spaces = (get(Table.META, name) for name in (b"next_id", b"next_space", b"spaces"))
+        self.next_id = int.from_bytes(raw_id, "big") if raw_id else 1
+        self.next_space = int.from_bytes(raw_space, "big") if raw_space else 1
+        spaces: list[int] = list(unpack(raw_spaces)) if raw_spaces else []
+        self.databases += [Keyspace(self, index, 0) for index in range(len(self.databases), len(spaces))]
+        known = len(spaces)
+        spaces += [self.new_space() for _ in self.databases[known:]]
+        self.spaces: dict[int, Keyspace] = {}
+        for index, (db, space) in enumerate(zip(self.databases, spaces, strict=True)):
+            db.index, db.space = index, space
+            counts = get(Table.META, COUNT_PREFIX + SPACE.pack(space))
+            db.keys, db.expires = COUNTS.unpack(counts) if counts else (0, 0)
+            db.hot, db.ring, db.hand, db.used = {}, [], 0, 0
+            db.complete = not db.keys
+            self.spaces[space] = db
+        if known < len(spaces):
+            self.log_spaces()
+
+    # -- transactions --------------------------------------------------------------------------------------------
+
+    def new_id(self) -> int:
+        ident = self.next_id
+        self.next_id = ident + 1
+        return ident
+
+    def new_space(self) -> int:
+        space = self.next_space
+        self.next_space = space + 1
+        return space
+
+    def log_spaces(self) -> None:
+        """The open transaction states which space each database is."""
+        self.effects.append((fx.SPACES, *(db.space for db in self.databases)))
+
+    def swap(self, first: int, second: int) -> None:
+        """SWAPDB: two databases change places, O(1)."""
+        dbs = self.databases
+        dbs[first], dbs[second] = dbs[second], dbs[first]
+        dbs[first].index, dbs[second].index = first, second
+        self.log_spaces()
+
+    def seal(self) -> list[fx.Effect]:
+        """Complete the open transaction's effects (records of touched collections, counts). Empty: nothing changed."""
+        effects = self.effects
+        if self.touched:
+            for entry in self.touched:
+                db = entry.db
+                if db.hot.get(entry.key) is not entry:
+                    continue
+                due = entry.next_due()
+                effects.append(
+                    (fx.RECORD, db.space, entry.key, int(entry.kind), entry.id, entry.size, entry.expire, due)
+                    + (entry.logged_due,)
+                )
+                if due and due != entry.logged_due:
+                    heappush(self.young.due, (due, db.space, entry.key))
+                entry.logged_due = due
+            self.touched.clear()
+        if self.counted:
+            for db in self.counted:
+                effects.append((fx.COUNT, db.space, db.keys, db.expires))
+            self.counted.clear()
+        return effects
+
+    def next_transaction(self, lsn: int) -> None:
+        """The sealed effects are in the log; the next transaction will get `lsn`."""
+        self.effects.clear()
+        self.lsn = lsn
+
+    # -- generations: what the tables do not know yet ---------------------------------------------------------------
+
+    def close_generation(self) -> None:
+        """A checkpoint up to the present end of the log is being asked for."""
+        young = self.young
+        young.last_lsn = self.lsn - 1
+        self.aging.append(young)
+        self.young = Generation()
+        self._born_cache.clear()
+
+    def renew(self, snapshot: Snapshot) -> None:
+        """The tables have moved on to `snapshot`: forget what they now know."""
+        self.snapshot.close()
+        self.snapshot = snapshot
+        applied = snapshot.applied_lsn
+        while self.aging and self.aging[0].last_lsn <= applied:
+            generation = self.aging.pop(0)
+            for db, key, lsn in generation.gone:
+                entry = db.hot.get(key)
+                if entry is not None and entry.kind == 0 and entry.lsn == lsn:
+                    del db.hot[key]
+            late = [item for item in generation.due if item[0] <= self.now]
+            for item in late:  # due but not swept yet: the sweep's position in the table may be past them
+                heappush(self.young.due, item)
+            self._born_cache.clear()
+
+    def born_keys(self, space: int) -> Born:
+        """Keys of a space that may be missing in the snapshot. Sorted once, and again only after more were born."""
+        generations = [*self.aging, self.young]
+        lists = [g.born[space] for g in generations if space in g.born]
+        total = sum(map(len, lists))
+        cached = self._born_cache.get(space)
+        if cached is not None and cached[0] == total:
+            return cached[1]
+        born = Born(space, [key for keys in lists for key in keys])
+        self._born_cache[space] = (total, born)
+        return born
+
+    def due_entries(self) -> Iterator[tuple[int, int, bytes]]:
+        """Pop what is due by `now` and not in the tables yet: (due, space, key). Stale items come too."""
+        for generation in (*self.aging, self.young):
+            heap = generation.due
+            while heap and heap[0][0] <= self.now:
+                yield heappop(heap)
+
+    @property
+    def used(self) -> int:
+        """Estimated bytes of memory that entries take."""
+        return sum(db.used for db in self.databases)
+
+    # -- memory --------------------------------------------------------------------------------------------------
+
+    def discard(self, entry: Any) -> None:
+        """A large value is freed later, in slices."""
+        if isinstance(entry, Collection) and entry.size > BIG:
+            self.trash.extend(entry.contents())
+
+    def free_some(self) -> bool:
+        """Free a slice of what was thrown away; True when there is more."""
+        trash = self.trash
+        if not trash:
+            return False
+        last = trash[-1]
+        if isinstance(last, list):
+            del last[-FREE_SLICE:]
+        else:
+            for _ in range(min(FREE_SLICE, len(last))):
+                last.popitem()
+        if not last:
+            trash.pop()
+        return bool(trash)
+
+    def evict(self, goal: int, limit: int) -> bool:
+        """Drop clean entries, the longest unused first (CLOCK), until `used` <= goal or `limit` were looked at.
+
+        Nothing is lost by it: the tables have them. True when the goal was reached.
+        """
+        applied = self.snapshot.applied_lsn
+        looked = 0
+        excess = self.used - goal
+        for db in sorted(self.databases, key=lambda d: -len(d.ring)):
+            ring = db.ring
+            rounds = 2 * len(ring)
+            while ring and excess > 0 and looked < limit and rounds:
+                looked += 1
+                rounds -= 1
+                hand = db.hand if db.hand < len(ring) else 0
+                entry = ring[hand]
+                if db.hot.get(entry.key) is not entry:
+                    ring[hand] = ring[-1]
+                    ring.pop()
+                elif entry.lsn > applied or entry.tick >= self.tick:
+                    entry.tick -= 1
+                    hand += 1
+                else:
+                    del db.hot[entry.key]
+                    db.complete = False
+                    cost = entry.cost()
+                    db.used -= cost
+                    excess -= cost
+                    self.dropped += 1
+                    ring[hand] = ring[-1]
+                    ring.pop()
+                db.hand = hand
+        return excess <= 0
+
+    def trim_rings(self, limit: int) -> None:
+        """Take dead entries out of rings that have grown past twice what lives."""
+        for db in self.databases:
+            ring, hot = db.ring, db.hot
+            if len(ring) <= 2 * len(hot) + 64:
+                continue
+            for _ in range(min(limit, len(ring))):
+                hand = db.hand if db.hand < len(ring) else 0
+                entry = ring[hand]
+                if hot.get(entry.key) is entry:
+                    hand += 1
+                else:
+                    ring[hand] = ring[-1]
+                    ring.pop()
+                db.hand = hand
+
+
+def _after_prefix(prefix: bytes) -> bytes | None:
+    """The first byte string behind all that start with `prefix`; None when there is none."""
+    stripped = prefix.rstrip(b"\xff")
+    return stripped[:-1] + bytes((stripped[-1] + 1,)) if stripped else None
+
+
+def expiry_rows(snapshot: Snapshot, after: bytes, now: int) -> Iterator[tuple[bytes, int, int, bytes]]:
+    """(row key, due, space, key) of expiry rows behind `after` that are due by `now`."""
+    for row_key, content in snapshot.scan(Table.EXPIRIES, after + b"\0" if after else b"", DUE.pack(now + 1, 0)):
+        due, space = DUE.unpack_from(row_key)
+        yield row_key, due, space, split_key(DUE.size, row_key, content)[0]
+
+
+__all__ = ["Dataset", "Keyspace", "expiry_key", "expiry_rows"]

@@ -1,0 +1,173 @@
+"""What a data directory is worth: its layout, who may open it, and how it is made whole after a crash.
+
+::
+
+    FORMAT     JSON: format version, LMDB version, id, creation time. Never changes.
+    LOCK       flock by the server, holds its pid
+    CLEAN      present after a clean shutdown: the last LSN
+    TABLES     the name of the table directory in use; replaced whole when a compacted copy takes over
+    tables-N/  LMDB
+    wal/       MANIFEST and segments
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import lmdb
+
+from perdure_storage.checkpoint import Checkpointer
+from perdure_storage.clock import Clock
+from perdure_storage.errors import Corruption, UnknownFormat
+from perdure_storage.files import Files, read_whole, replace_whole
+from perdure_storage.tables import TableStore
+from perdure_storage.wal import LogReader, Manifest, Tail, cut_tail, remove_leftovers
+
+FORMAT_VERSION: Final = 1
+TableOpener = Callable[[str], TableStore]
+
+
+@dataclass
+class Recovered:
+    """What recovery found and did. `tail` is where the log goes on."""
+
+    tail: Tail
+    manifest: Manifest
+    applied_lsn: int
+    folded: int = 0
+    clean: bool = False
+    created: bool = False
+    leftovers: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        if self.created:
+            return "new data directory"
+        how = "after a clean shutdown" if self.clean else "after a crash"
+        torn = f"; a torn tail of {self.tail.torn_bytes} bytes after LSN {self.tail.last_lsn} was cut" * bool(
+            self.tail.torn_bytes
+        )
+        return f"opened {how} at LSN {self.tail.last_lsn}, {self.folded} batches folded from the log{torn}"
+
+
+class Directory:
+    """Paths and small files of a data directory."""
+
+    def __init__(self, files: Files, path: str) -> None:
+        self.files = files
+        self.path = path
+        self.log = os.path.join(path, "wal")
+        self.lock_path = os.path.join(path, "LOCK")
+        self._format = os.path.join(path, "FORMAT")
+        self._clean = os.path.join(path, "CLEAN")
+        self._pointer = os.path.join(path, "TABLES")
+
+    def is_new(self) -> bool:
+        return not self.files.exists(self._format)
+
+    def create(self, clock: Clock) -> None:
+        """Lay out an empty directory, the FORMAT file last."""
+        self.files.makedirs(self.log)
+        self.point_to("tables-1")
+        now = clock.wall_ms()
+        identity = {
+            "format": FORMAT_VERSION,
+            "lmdb": list(lmdb.version()),
+            "id": secrets.token_hex(20),
+            "created_ms": now,
+        }
+        replace_whole(self.files, self._format, json.dumps(identity).encode() + b"\n")
+
+    def identity(self) -> dict[str, object]:
+        """The FORMAT file. Raises UnknownFormat, Corruption."""
+        try:
+            identity: dict[str, object] = json.loads(read_whole(self.files, self._format))
+        except ValueError as error:
+            raise Corruption(self._format, 0, f"is not JSON: {error}") from error
+        if identity.get("format") != FORMAT_VERSION:
+            raise UnknownFormat(
+                f"{self.path} has format {identity.get('format')}, this version reads format {FORMAT_VERSION}: "
+                "use the version that wrote it, or migrate it"
+            )
+        major = lmdb.version()[:2]
+        if list(identity.get("lmdb", []))[:2] != list(major):  # type: ignore[call-overload]
+            raise UnknownFormat(
+                f"{self.path} was made with LMDB {identity.get('lmdb')}, this is {lmdb.version()}: their files differ"
+            )
+        return identity
+
+    @property
+    def tables(self) -> str:
+        """The table directory in use."""
+        return os.path.join(self.path, read_whole(self.files, self._pointer).decode().strip())
+
+    def point_to(self, name: str) -> None:
+        """Make `name` the table directory in use, durably."""
+        replace_whole(self.files, self._pointer, name.encode() + b"\n")
+
+    def next_tables(self) -> str:
+        """A fresh name for a compacted copy."""
+        return f"tables-{int(os.path.basename(self.tables).partition('-')[2]) + 1}"
+
+    def remove_stray_tables(self) -> None:
+        """Delete table directories that a crash during compaction left behind."""
+        current = os.path.basename(self.tables)
+        for name in self.files.listdir(self.path):
+            if name.startswith("tables-") and name != current:
+                shutil.rmtree(os.path.join(self.path, name), ignore_errors=True)
+
+    def mark_clean(self, lsn: int) -> None:
+        replace_whole(self.files, self._clean, b"%d\n" % lsn)
+
+    def take_clean_mark(self) -> bool:
+        """Was the last shutdown clean? The mark is removed."""
+        if not self.files.exists(self._clean):
+            return False
+        self.files.unlink(self._clean)
+        self.files.sync_dir(self.path)
+        return True
+
+
+def recover(
+    directory: Directory,
+    open_tables: TableOpener,
+    clock: Clock,
+    progress: Callable[[int, int], None] | None = None,
+) -> Recovered:
+    """Make the directory whole: cut a torn tail, fold the rest of the log. REQUIRES: the lock.
+
+    `progress(lsn, last_lsn)` is called after each commit. Raises Corruption, UnknownFormat, OSError; then nothing
+    has been changed but leftovers removed.
+    """
+    files = directory.files
+    created = directory.is_new()
+    if created:
+        directory.create(clock)
+    directory.identity()
+    clean = directory.take_clean_mark()
+    directory.remove_stray_tables()
+    tables = open_tables(directory.tables)
+    try:
+        checkpointer = Checkpointer(files, directory.log, tables)
+        reader = LogReader(files, directory.log)
+        try:
+            tail = reader.find_tail(checkpointer.applied_lsn)
+        finally:
+            reader.close()
+        manifest = reader.manifest
+        leftovers = remove_leftovers(files, manifest)
+        cut_tail(files, manifest, tail)
+        before = checkpointer.applied_lsn
+        for lsn in checkpointer.run(tail.last_lsn):
+            if progress is not None:
+                progress(lsn, tail.last_lsn)
+        applied = checkpointer.applied_lsn
+        checkpointer.close()
+    finally:
+        tables.close()
+    return Recovered(tail, manifest, applied, applied - before, clean, created, leftovers)

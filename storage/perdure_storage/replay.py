@@ -1,0 +1,145 @@
+"""Applying logged batches to a dataset in memory: the visitor that `checkpoint.Folder` is for rows.
+
+Used where tables cannot or must not be written: the offline view of a directory, and going back to what is durable
+after a failed write of the log.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perdure_storage import effects as fx
+from perdure_storage.errors import Corruption
+from perdure_storage.keyspace import COLLECTIONS, Dataset, Keyspace
+from perdure_storage.types import hash as hashes
+from perdure_storage.types.entry import Kind
+from perdure_storage.types.string import String
+
+
+class Replay:
+    """Applies batches, in order, to `dataset`. Nothing expires meanwhile: replay does not ask the clock."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.ds = dataset
+        self._by_id: dict[int, Any] = {}
+        self._handlers: dict[int, fx.Handler] = {
+            fx.STRING: self._string,
+            fx.PATCH: self._patch,
+            fx.RECORD: self._record,
+            fx.EXPIRE: self._expire,
+            fx.DELETE: self._delete,
+            fx.FREE: self._free,
+            fx.COUNT: self._count,
+            fx.SPACES: self._spaces,
+            fx.DROP_SPACE: self._drop_space,
+            fx.HASH_PUT: lambda ident, *rest: hashes.replay_put(self._collection(ident, Kind.HASH), *rest),
+            fx.HASH_DEL: lambda ident, *rest: hashes.replay_del(self._collection(ident, Kind.HASH), *rest),
+        }
+
+    def apply(self, lsn: int, effects: list[fx.Effect]) -> None:
+        """Apply the batch with this LSN."""
+        ds = self.ds
+        ds.lsn = lsn
+        keep, ds.keep_expired = ds.keep_expired, True
+        fx.visit(self._handlers, effects)
+        ds.keep_expired = keep
+        counts = [(db, db.keys, db.expires) for db in ds.databases]
+        ds.seal()
+        for db, keys, expires in counts:
+            db.keys, db.expires = keys, expires
+        ds.next_transaction(lsn + 1)
+
+    def _db(self, space: int) -> Keyspace:
+        return self.ds.spaces[space]
+
+    def _string(self, space: int, key: bytes, value: bytes, expire: int, prev_due: int, ident: int) -> None:
+        db = self._db(space)
+        db.set_string(key, value, expire)
+        db.hot[key].id = ident
+        self._used_id(ident)
+
+    def _patch(self, space: int, key: bytes, ident: int, offset: int, data: bytes, size: int) -> None:
+        db = self._db(space)
+        entry = db.find_string(key)
+        if entry is None:
+            raise Corruption("log", self.ds.lsn, "a patch for a key that is not there")
+        db.patch_string(entry, offset, data)
+        entry.id = ident
+
+    def _record(
+        self, space: int, key: bytes, kind: int, ident: int, size: int, expire: int, due: int, prev_due: int
+    ) -> None:
+        db = self._db(space)
+        self._used_id(ident)
+        entry = db.find(key)
+        if entry is None or entry.id != ident:
+            moved = self._by_id.get(ident)
+            if kind == Kind.CHUNKED:
+                assert isinstance(moved, String)
+                db.set_string(key, moved.value, expire)
+                db.hot[key].id = ident
+                return
+            entry = moved if moved is not None else self._collection(ident, kind)
+            if entry.key != key or db.hot.get(key) is not entry:
+                entry.db, entry.key = db, key
+                db._insert(entry)
+        entry.expire = expire
+        entry.touch()
+
+    def _expire(self, space: int, key: bytes, expire: int, prev_due: int) -> None:
+        db = self._db(space)
+        entry = db.find(key)
+        if entry is None:
+            raise Corruption("log", self.ds.lsn, "an expiry for a key that is not there")
+        db.set_expire(entry, expire)
+
+    def _delete(self, space: int, key: bytes, prev_due: int, ident: int, kind: int) -> None:
+        db = self._db(space)
+        entry = db.find(key)
+        if entry is None:
+            return
+        if not ident and entry.id:  # it goes on under another name: its RECORD follows
+            if not isinstance(entry, String) and not entry.loaded:
+                entry.load(self.ds.snapshot)
+            self._by_id[entry.id] = entry
+            db._detach(entry)
+        else:
+            self._by_id.pop(entry.id, None)
+            db.remove(entry)
+
+    def _free(self, ident: int, kind: int) -> None:
+        self._by_id.pop(ident, None)
+
+    def _count(self, space: int, keys: int, expires: int) -> None:
+        db = self._db(space)
+        db.keys, db.expires = keys, expires
+
+    def _spaces(self, *spaces: int) -> None:
+        ds = self.ds
+        fresh = [space for space in spaces if space not in ds.spaces]
+        for db in ds.databases:
+            if db.space not in spaces and fresh:
+                ds.spaces.pop(db.space, None)
+                db.space = fresh.pop(0)
+                ds.spaces[db.space] = db
+        ds.databases.sort(key=lambda db: spaces.index(db.space))
+        for index, db in enumerate(ds.databases):
+            db.index = index
+        ds.next_space = max(ds.next_space, *(space + 1 for space in spaces))
+
+    def _drop_space(self, space: int) -> None:
+        if space in self.ds.spaces:
+            self.ds.spaces[space].clear()
+
+    def _used_id(self, ident: int) -> None:
+        self.ds.next_id = max(self.ds.next_id, ident + 1)
+
+    def _collection(self, ident: int, kind: int) -> Any:
+        """The loaded collection with this id, wherever it is; its RECORD comes at the end of the batch."""
+        entry = self._by_id.get(ident)
+        if entry is None:
+            db = self.ds.databases[0]
+            entry = COLLECTIONS[kind](db, b"", 0, 0, ident, new=False)
+            entry.load(self.ds.snapshot)
+            self._by_id[ident] = entry
+        return entry

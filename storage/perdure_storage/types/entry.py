@@ -1,0 +1,137 @@
+"""What every value in the hot cache has in common.
+
+An entry is clean when its `lsn` is not beyond the snapshot's `applied_lsn`: then it may be dropped from memory, for
+the tables hold it. Entries never refer to one another, so the reference count alone frees them.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+
+if TYPE_CHECKING:
+    from perdure_storage.keyspace import Dataset, Keyspace
+    from perdure_storage.tables import Snapshot
+
+ENTRY_COST: Final = 300
+"""Bytes of memory of an entry beside its key and value: object, dict slot, ring slot, headers, numbers. Measured."""
+ELEMENT_COST: Final = 180
+"""The same for one field of a hash, one member of a set."""
+
+
+class Kind(IntEnum):
+    """Type numbers as they stand in key records and effects. Never renumber."""
+
+    GONE = 0
+    STRING = 1
+    CHUNKED = 2
+    HASH = 3
+    LIST = 4
+    SET = 5
+    ZSET = 6
+    STREAM = 7
+
+
+class Entry:
+    """A key in memory. `db` and `key` say where it lives; `tick` is when it was last used (LRU clock)."""
+
+    __slots__ = ("db", "key", "lsn", "tick", "expire", "id")
+
+    kind: ClassVar[int]
+    type_name: ClassVar[str]
+
+    db: Keyspace
+    key: bytes
+    lsn: int
+    tick: int
+    expire: int
+    id: int
+
+    def __init__(self, db: Keyspace, key: bytes, lsn: int, expire: int, ident: int) -> None:
+        self.db = db
+        self.key = key
+        self.lsn = lsn
+        self.tick = db.ds.tick
+        self.expire = expire
+        self.id = ident
+
+    @property
+    def due(self) -> int:
+        """When the sweep must look at this key, as the tables' index has it (0: never)."""
+        return self.expire
+
+    def cost(self) -> int:
+        """Estimated bytes in memory."""
+        raise NotImplementedError
+
+
+class Collection(Entry):
+    """A key whose elements are rows under its id. `size` counts them also while they are not loaded.
+
+    Every change goes through `touch`, so that the transaction ends with one RECORD for the key.
+    """
+
+    __slots__ = ("size", "logged_due", "weight")
+
+    size: int
+    logged_due: int
+    weight: int
+
+    def __init__(self, db: Keyspace, key: bytes, lsn: int, expire: int, ident: int) -> None:
+        super().__init__(db, key, lsn, expire, ident)
+        self.size = 0
+        self.logged_due = 0
+        self.weight = 0
+
+    def __len__(self) -> int:
+        return self.size
+
+    @property
+    def due(self) -> int:
+        return self.logged_due
+
+    def next_due(self) -> int:
+        """The earliest time at which something about this key expires (0: never)."""
+        return self.expire
+
+    def cost(self) -> int:
+        return ENTRY_COST + len(self.key) + self.weight
+
+    def grow(self, weight: int) -> None:
+        """Account for `weight` more bytes of memory (negative: fewer)."""
+        self.weight += weight
+        self.db.used += weight
+
+    def touch(self) -> Dataset:
+        """This key changes in the open transaction. Returns the dataset, whose `effects` take what changed."""
+        ds = self.db.ds
+        if self.lsn != ds.lsn:
+            self.lsn = ds.lsn
+            ds.touched.append(self)
+        return ds
+
+    def contents(self) -> list[Any]:
+        """The containers that hold the elements, to be emptied in slices after the key is gone."""
+        raise NotImplementedError
+
+    @property
+    def loaded(self) -> bool:
+        """Are the elements in memory?"""
+        raise NotImplementedError
+
+    def load(self, snapshot: Snapshot) -> None:
+        """Read all elements from their rows."""
+        for _ in self.load_steps(snapshot, 1 << 62):
+            pass
+
+    def load_steps(self, snapshot: Snapshot, rows_per_step: int) -> LoadSteps:
+        """The same in steps, for a loop that has others to serve."""
+        raise NotImplementedError
+
+
+class LoadSteps(Protocol):
+    """An iterator that does some work each time it is advanced."""
+
+    def __iter__(self) -> LoadSteps: ...
+
+    def __next__(self) -> None: ...

@@ -1,0 +1,165 @@
+"""Hashes: fields with values, each with an expiry of its own if wanted.
+
+Rows of table HASHES: key `(id u64, field)`, content `(expire u64 ms, value)`. Effects HASH_PUT and HASH_DEL.
+Field expiries are kept in a heap beside the dict; a stale item there only makes the sweep look once for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from heapq import heappop, heappush
+from struct import Struct
+from typing import TYPE_CHECKING, Any, Final
+
+from perdure_storage.effects import HASH_DEL, HASH_PUT
+from perdure_storage.tables import Rows, Snapshot, Table, bounded, split_key, with_key
+from perdure_storage.types.entry import ELEMENT_COST, Collection, Kind, LoadSteps
+
+if TYPE_CHECKING:
+    from perdure_storage.keyspace import Keyspace
+
+EXPIRE: Final = Struct("<Q")
+ID: Final = Struct(">Q")
+
+
+class Hash(Collection):
+    """`fields` is None until loaded. REQUIRES for all but the record: `loaded`."""
+
+    __slots__ = ("fields", "ttl", "_expiries")
+    kind = Kind.HASH
+    type_name = "hash"
+
+    fields: dict[bytes, bytes] | None
+    ttl: dict[bytes, int]
+
+    def __init__(self, db: Keyspace, key: bytes, lsn: int, expire: int, ident: int, *, new: bool = True) -> None:
+        super().__init__(db, key, lsn, expire, ident)
+        self.fields = {} if new else None
+        self.ttl = {}
+        self._expiries: list[tuple[int, bytes]] = []
+
+    @property
+    def loaded(self) -> bool:
+        return self.fields is not None
+
+    def contents(self) -> list[Any]:
+        return [self.fields or {}, self.ttl, self._expiries]
+
+    @property
+    def values(self) -> dict[bytes, bytes]:
+        """The fields, for reading only."""
+        assert self.fields is not None
+        return self.fields
+
+    def set(self, field: bytes, value: bytes, expire: int = 0) -> bool:
+        """Give `field` this value and expiry (0: none). True when the field is new."""
+        fields = self.values
+        old = fields.get(field)
+        fields[field] = value
+        if expire or self.ttl:
+            self._set_ttl(field, expire)
+        self.touch().effects.append((HASH_PUT, self.id, field, value, expire))
+        if old is not None:
+            self.grow(len(value) - len(old))
+            return False
+        self.size += 1
+        self.grow(ELEMENT_COST + len(field) + len(value))
+        return True
+
+    def expire_field(self, field: bytes, expire: int) -> None:
+        """Set or clear (0) the expiry of a field that exists."""
+        self._set_ttl(field, expire)
+        self.touch().effects.append((HASH_PUT, self.id, field, self.values[field], expire))
+
+    def delete(self, field: bytes) -> bool:
+        """Remove a field; True when it was there. The caller drops the key when the hash is empty (`Keyspace.settle`)."""
+        old = self.values.pop(field, None)
+        if old is None:
+            return False
+        self.ttl.pop(field, None)
+        self.size -= 1
+        self.touch().effects.append((HASH_DEL, self.id, field))
+        self.grow(-ELEMENT_COST - len(field) - len(old))
+        return True
+
+    def _set_ttl(self, field: bytes, expire: int) -> None:
+        if expire:
+            self.ttl[field] = expire
+            heappush(self._expiries, (expire, field))
+        else:
+            self.ttl.pop(field, None)
+
+    def field_due(self) -> int:
+        """The earliest field expiry (0: none)."""
+        heap = self._expiries
+        while heap and self.ttl.get(heap[0][1]) != heap[0][0]:
+            heappop(heap)
+        return heap[0][0] if heap else 0
+
+    def next_due(self) -> int:
+        if not self.loaded:
+            return self.logged_due
+        due = self.field_due()
+        return min(due, self.expire) if due and self.expire else due or self.expire
+
+    def expired_fields(self, now: int, limit: int) -> list[bytes]:
+        """Up to `limit` fields whose time has come; the caller deletes them."""
+        found: list[bytes] = []
+        heap = self._expiries
+        while heap and heap[0][0] <= now and len(found) < limit:
+            expire, field = heappop(heap)
+            if self.ttl.get(field) == expire:
+                found.append(field)
+        return found
+
+    def load_steps(self, snapshot: Snapshot, rows_per_step: int) -> LoadSteps:
+        return self._load_steps(snapshot, rows_per_step)
+
+    def _load_steps(self, snapshot: Snapshot, rows_per_step: int) -> Iterator[None]:
+        fields: dict[bytes, bytes] = {}
+        weight = 0
+        for number, (row_key, content) in enumerate(
+            snapshot.scan(Table.HASHES, ID.pack(self.id), ID.pack(self.id + 1)), 1
+        ):
+            field, content = split_key(8, row_key, content)
+            expire = EXPIRE.unpack_from(content)[0]
+            value = content[8:]
+            fields[field] = value
+            if expire:
+                self._set_ttl(field, expire)
+            weight += ELEMENT_COST + len(field) + len(value)
+            if number % rows_per_step == 0:
+                yield
+        self.fields = fields
+        self.size = len(fields)
+        self.grow(weight)
+
+
+def fold_put(rows: list[Rows], ident: int, *triples: bytes | int) -> None:
+    """HASH_PUT as row changes."""
+    table, prefix = rows[Table.HASHES], ID.pack(ident)
+    flat = iter(triples)
+    for field, value, expire in zip(flat, flat, flat, strict=True):
+        assert isinstance(field, bytes) and isinstance(value, bytes) and isinstance(expire, int)
+        table[bounded(prefix, field)] = with_key(field, EXPIRE.pack(expire) + value)
+
+
+def fold_del(rows: list[Rows], ident: int, *fields: bytes) -> None:
+    """HASH_DEL as row changes."""
+    table, prefix = rows[Table.HASHES], ID.pack(ident)
+    for field in fields:
+        table[bounded(prefix, field)] = None
+
+
+def replay_put(value: Hash, *triples: bytes | int) -> None:
+    """HASH_PUT on a value in memory."""
+    flat = iter(triples)
+    for field, content, expire in zip(flat, flat, flat, strict=True):
+        assert isinstance(field, bytes) and isinstance(content, bytes) and isinstance(expire, int)
+        value.set(field, content, expire)
+
+
+def replay_del(value: Hash, *fields: bytes) -> None:
+    """HASH_DEL on a value in memory."""
+    for field in fields:
+        value.delete(field)

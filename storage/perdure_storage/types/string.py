@@ -1,0 +1,62 @@
+"""Strings: bytes up to 512 MiB.
+
+In memory `bytes`, or a `bytearray` once it has been written in parts. A value up to INLINE_MAX is in its key record;
+a longer one is cut into chunks of CHUNK bytes, rows `(id, chunk number)` of table STRINGS, so that a SETBIT in half a
+gigabyte rewrites one row. A change logs the whole value, or a PATCH where that is shorter.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import TYPE_CHECKING, Final
+
+from perdure_storage.tables import Snapshot, Table
+from perdure_storage.types.entry import ENTRY_COST, Entry, Kind
+
+if TYPE_CHECKING:
+    from perdure_storage.keyspace import Keyspace
+
+Value = bytes | bytearray
+
+CHUNK: Final = 16_000
+INLINE_MAX: Final = CHUNK
+WHOLE_MAX: Final = 256
+"""Up to this length a partial change logs the whole value: it is about as short as the patch."""
+CHUNK_KEY: Final = Struct(">QI")
+
+
+class String(Entry):
+    """`value` is what GET answers; `id` is 0 unless the value is stored in chunks."""
+
+    __slots__ = ("value",)
+    kind = Kind.STRING
+    type_name = "string"
+
+    value: Value
+
+    def __init__(self, db: Keyspace, key: bytes, lsn: int, expire: int, ident: int, value: Value) -> None:
+        self.db = db
+        self.key = key
+        self.lsn = lsn
+        self.tick = db.ds.tick
+        self.expire = expire
+        self.id = ident
+        self.value = value
+
+    def cost(self) -> int:
+        return ENTRY_COST + len(self.key) + len(self.value)
+
+
+def chunks(ident: int, value: Value) -> dict[bytes, bytes]:
+    """The rows of a long value."""
+    view = memoryview(value)
+    return {
+        CHUNK_KEY.pack(ident, number): bytes(view[offset : offset + CHUNK])
+        for number, offset in enumerate(range(0, len(value), CHUNK))
+    }
+
+
+def load_chunks(snapshot: Snapshot, ident: int, size: int) -> bytes:
+    """The value of `size` bytes stored under `ident`."""
+    rows = snapshot.scan(Table.STRINGS, CHUNK_KEY.pack(ident, 0), CHUNK_KEY.pack(ident + 1, 0))
+    return b"".join(content for _, content in rows)[:size]
