@@ -1,0 +1,766 @@
+"""Every directive of redis.conf, and ours: one table, no branches.
+
+A directive is a name, a kind (how its text becomes a value and back), a default, when it may change, and a sentence
+for whoever reads `--help` or `docs/directives.md`. Adding one is one line here; a value that the server reads on a hot
+path also gets an annotation in `perdure.config.Config`.
+
+Names, defaults and ranges are those of Redis 7.0 so that clients, tools and test suites find what they ask for, except
+where `OURS` says otherwise. Half of the directives steer machinery that Perdure does not have (RDB files, forks, AOF
+rewriting): they are accepted, remembered, rewritten and answered, and change nothing; each such group says why.
+Where ignoring a setting would be dangerous (an ACL file, TLS, a cluster), `only` refuses it instead.
+
+Nothing here knows a client or a socket. Errors are `ConfigError`, with Redis' wording of the reason.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+INT_MAX: Final = 2**31 - 1
+UINT_MAX: Final = 2**32 - 1
+LONG_MAX: Final = 2**63 - 1
+ULONG_MAX: Final = 2**64 - 1
+PORT_MAX: Final = 65535
+
+RUNTIME: Final = "runtime"
+"""CONFIG SET may change it."""
+STARTUP: Final = "startup"
+"""Only the configuration file or the command line sets it."""
+PROTECTED: Final = "protected"
+"""As STARTUP, because changing it over the network would let a client write where it likes."""
+
+
+class ConfigError(Exception):
+    """A directive was given something it cannot take. `name` is the directive, `why` the reason, both for one line."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"{name}: {why}" if name else why)
+        self.name = name
+        self.why = why
+
+
+class BadValue(ValueError):
+    """Why a text is not a value of its kind; whoever knows the directive turns it into a `ConfigError`."""
+
+
+class BufferLimit(NamedTuple):
+    """When a client that does not read its replies is cut off: at `hard` bytes, or `soft` for `soft_seconds` on end.
+    Zero is no limit."""
+
+    hard: int
+    soft: int
+    soft_seconds: int
+
+
+class SavePoint(NamedTuple):
+    seconds: int
+    changes: int
+
+
+Words = tuple[str, ...]
+BufferLimits = dict[str, BufferLimit]
+SavePoints = tuple[SavePoint, ...]
+T = TypeVar("T")
+
+
+# ---------------------------------------------------------------------------------------------------------- kinds
+
+
+class Kind(Generic[T]):
+    """Text to value and back. `several` kinds take more than one word of a line, joined here by single spaces."""
+
+    several = False
+
+    def __init__(self, shape: str) -> None:
+        self.shape = shape
+        """What to type, for help texts: `yes|no`, `<bytes>`."""
+
+    def parse(self, text: str, current: T) -> T:
+        """The value of `text`; `current` is what it replaces, or refines. Raises BadValue."""
+        raise NotImplementedError
+
+    def load(self, text: str, current: T) -> T:
+        """As `parse`, when read from a file or the command line, where some directives add up over several lines."""
+        return self.parse(text, current)
+
+    def format(self, value: T) -> str:
+        """The text CONFIG GET answers. `parse(format(v))` is v."""
+        return str(value)
+
+
+class Switch(Kind[bool]):
+    def __init__(self) -> None:
+        super().__init__("yes|no")
+
+    def parse(self, text: str, current: bool) -> bool:
+        lowered = text.lower()
+        if lowered not in ("yes", "no"):
+            raise BadValue("argument must be 'yes' or 'no'")
+        return lowered == "yes"
+
+    def format(self, value: bool) -> str:
+        return "yes" if value else "no"
+
+
+def strict_int(text: str) -> int:
+    """A decimal 64-bit integer without blanks, plus sign or leading zeros, as Redis reads them. Raises BadValue."""
+    digits = text.removeprefix("-")
+    plain = digits.isascii() and digits.isdigit() and (digits[0] != "0" or text == "0")
+    if not plain or len(digits) > 19 or not -LONG_MAX - 1 <= int(text) <= LONG_MAX:
+        raise BadValue("argument couldn't be parsed into an integer")
+    return int(text)
+
+
+def within(value: int, low: int, high: int, spell: str = "d") -> int:
+    if not low <= value <= high:
+        raise BadValue(f"argument must be between {low:{spell}} and {high:{spell}} inclusive")
+    return value
+
+
+class Int(Kind[int]):
+    """An integer in a range. Values beyond `clamp` are pulled back to it without a word, as Redis does for `hz`."""
+
+    def __init__(self, low: int = 0, high: int = INT_MAX, shape: str = "<n>", clamp: tuple[int, int] | None = None):
+        super().__init__(shape)
+        self.low, self.high, self.clamp = low, high, clamp
+
+    def parse(self, text: str, current: int) -> int:
+        value = within(strict_int(text), self.low, self.high)
+        return min(max(value, self.clamp[0]), self.clamp[1]) if self.clamp else value
+
+
+class Octal(Kind[int]):
+    """File permission bits."""
+
+    def __init__(self) -> None:
+        super().__init__("<octal>")
+
+    def parse(self, text: str, current: int) -> int:
+        try:
+            value = int(text, 8)
+        except ValueError:
+            raise BadValue("argument couldn't be parsed as an octal number") from None
+        return within(value, 0, 0o777, "o")
+
+    def format(self, value: int) -> str:
+        return f"{value:o}"
+
+
+UNITS: Final = {
+    "": 1,
+    "b": 1,
+    "k": 1000,
+    "kb": 1 << 10,
+    "m": 1000**2,
+    "mb": 1 << 20,
+    "g": 1000**3,
+    "gb": 1 << 30,
+}
+
+
+class Memory(Kind[int]):
+    """A number of bytes: `100mb` is 100 * 2**20, `100m` is 100 * 10**6. Unlike Redis, `kb` without a number is an error."""
+
+    def __init__(self, low: int = 0, high: int = LONG_MAX) -> None:
+        super().__init__("<bytes>")
+        self.low, self.high = low, high
+
+    def parse(self, text: str, current: int) -> int:
+        digits = text.rstrip("bBkKmMgG")
+        unit = UNITS.get(text[len(digits) :].lower())
+        if unit is None or not (digits.isascii() and digits.isdigit()) or len(digits) > 20:
+            raise BadValue("argument must be a memory value")
+        return within(int(digits) * unit, self.low, self.high)
+
+
+class MemoryOrPercent(Memory):
+    """Bytes, or `10%` of maxmemory, which is kept as -10."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shape = "<bytes>|<n>%"
+
+    def parse(self, text: str, current: int) -> int:
+        if not text.endswith("%"):
+            try:
+                return super().parse(text, current)
+            except BadValue as bad:
+                raise BadValue(str(bad).replace("a memory value", "a memory or percent value")) from None
+        try:
+            percent = strict_int(text[:-1])
+        except BadValue:
+            percent = -1
+        if percent < 0:
+            raise BadValue("argument must be a memory or percent value")
+        if percent > 100:
+            raise BadValue("percentage argument must be less or equal to 100")
+        return -percent
+
+    def format(self, value: int) -> str:
+        return f"{-value}%" if value < 0 else str(value)
+
+
+class Choice(Kind[str]):
+    def __init__(self, *choices: str) -> None:
+        super().__init__("|".join(choices))
+        self.choices = choices
+
+    def parse(self, text: str, current: str) -> str:
+        lowered = text.lower()
+        if lowered not in self.choices:
+            raise BadValue(f"argument(s) must be one of the following: {', '.join(self.choices)}")
+        return lowered
+
+
+class Text(Kind[str]):
+    def __init__(self, shape: str = "<text>") -> None:
+        super().__init__(shape)
+
+    def parse(self, text: str, current: str) -> str:
+        return text
+
+
+class FileName(Text):
+    """A name within the data directory, never a path."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__("<name>")
+        self.name = name
+
+    def parse(self, text: str, current: str) -> str:
+        if not text:
+            raise BadValue(f"{self.name} can't be empty")
+        if text != os.path.basename(text):
+            raise BadValue(f"{self.name} can't be a path, just a filename")
+        return text
+
+
+class Path(Text):
+    """A path, made absolute where it is read: it must not change its meaning later. Empty stays empty."""
+
+    def __init__(self) -> None:
+        super().__init__("<path>")
+
+    def parse(self, text: str, current: str) -> str:
+        return os.path.abspath(text) if text else ""
+
+
+class WordList(Kind[Words]):
+    several = True
+
+    def parse(self, text: str, current: Words) -> Words:
+        return tuple(text.split())
+
+    def format(self, value: Words) -> str:
+        return " ".join(map(str, value))
+
+
+class Percentiles(Kind[tuple[float, ...]]):
+    several = True
+
+    def __init__(self) -> None:
+        super().__init__("<percentile> ...")
+
+    def parse(self, text: str, current: tuple[float, ...]) -> tuple[float, ...]:
+        try:
+            values = tuple(float(word) for word in text.split())
+        except ValueError:
+            raise BadValue("Invalid latency-tracking-info-percentiles parameters") from None
+        if not all(0 <= value <= 100 for value in values):
+            raise BadValue("latency-tracking-info-percentiles parameters should sit between [0.0,100.0]")
+        return values
+
+    def format(self, value: tuple[float, ...]) -> str:
+        return " ".join(repr(number).removesuffix(".0") for number in value)
+
+
+class SaveRules(Kind[SavePoints]):
+    """`<seconds> <changes>` pairs. In a file each line adds its pairs; an empty one forgets those before it."""
+
+    several = True
+
+    def __init__(self) -> None:
+        super().__init__("<seconds> <changes> ... | ''")
+
+    def parse(self, text: str, current: SavePoints) -> SavePoints:
+        numbers = text.split(" ") if text else []
+        if len(numbers) % 2:
+            raise BadValue("Invalid save parameters")
+        try:
+            points = [SavePoint(int(numbers[i]), int(numbers[i + 1])) for i in range(0, len(numbers), 2)]
+        except ValueError:
+            raise BadValue("Invalid save parameters") from None
+        if any(point.seconds < 1 or point.changes < 0 for point in points):
+            raise BadValue("Invalid save parameters")
+        return tuple(points)
+
+    def load(self, text: str, current: SavePoints) -> SavePoints:
+        points = self.parse(text, current)
+        return (*current, *points) if points else ()
+
+    def format(self, value: SavePoints) -> str:
+        return " ".join(f"{seconds} {changes}" for seconds, changes in value)
+
+
+CLIENT_CLASSES: Final = ("normal", "slave", "pubsub")
+
+
+class OutputLimits(Kind[BufferLimits]):
+    """`<class> <hard> <soft> <soft seconds>` groups; classes that are not named keep their limits."""
+
+    several = True
+
+    def __init__(self) -> None:
+        super().__init__("<class> <hard> <soft> <seconds> ...")
+
+    def parse(self, text: str, current: BufferLimits) -> BufferLimits:
+        words = text.split()
+        if len(words) % 4:
+            raise BadValue("Wrong number of arguments in buffer limit configuration.")
+        limits = dict(current)
+        size = Memory()
+        for i in range(0, len(words), 4):
+            name = words[i].lower().replace("replica", "slave")
+            if name not in CLIENT_CLASSES:
+                raise BadValue("Invalid client class specified in buffer limit configuration.")
+            try:
+                hard, soft = size.parse(words[i + 1], 0), size.parse(words[i + 2], 0)
+                limits[name] = BufferLimit(hard, soft, within(strict_int(words[i + 3]), 0, INT_MAX))
+            except BadValue:
+                raise BadValue("Error in hard, soft or soft_seconds setting in buffer limit configuration.") from None
+        return limits
+
+    def format(self, value: BufferLimits) -> str:
+        return " ".join(f"{name} {' '.join(map(str, value[name]))}" for name in CLIENT_CLASSES)
+
+
+class Flags(Kind[Words]):
+    """Some of a set of words; kept in the order of the table, `none` when there are none."""
+
+    several = True
+
+    def __init__(self, none: str, *flags: str, exclusive: tuple[str, str]) -> None:
+        super().__init__("|".join((none, *flags)))
+        self.none, self.flags, self.exclusive = none, flags, exclusive
+
+    def parse(self, text: str, current: Words) -> Words:
+        chosen = text.lower().split()
+        if not chosen or not set(chosen) <= {self.none, *self.flags}:
+            raise BadValue(f"argument(s) must be one of the following: {', '.join((self.none, *self.flags))}")
+        if set(self.exclusive) <= set(chosen):
+            first, second = (flag.upper() for flag in self.exclusive)
+            raise BadValue(f"shutdown options {first} and {second} can't be used simultaneously")
+        return tuple(flag for flag in self.flags if flag in chosen)
+
+    def format(self, value: Words) -> str:
+        return " ".join(map(str, value)) or self.none
+
+
+EVENT_CLASSES: Final = "g$lshzxetd"
+"""What `A` stands for: generic, string, list, set, hash, zset, expired, evicted, stream, module."""
+
+
+class EventClasses(Kind[str]):
+    """Letters of keyspace notifications, in the order Redis answers them, `A` for all of EVENT_CLASSES."""
+
+    def __init__(self) -> None:
+        super().__init__("<letters>")
+
+    def parse(self, text: str, current: str) -> str:
+        letters = set(text)
+        if not letters <= set("AKEmn" + EVENT_CLASSES):
+            raise BadValue("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")
+        if "A" in letters or letters >= set(EVENT_CLASSES):
+            letters = letters - set(EVENT_CLASSES) | {"A"}
+        return "".join(letter for letter in "A" + EVENT_CLASSES + "nKEm" if letter in letters)
+
+
+# ----------------------------------------------------------------------------------------------------- directives
+
+
+class Directive:
+    """One line of the table.
+
+    `only`: why nothing but the default works, for settings that must not be taken lightly. `later`: the machinery
+    that will obey it is not there yet. `hidden`: CONFIG GET answers it by name, never to a pattern.
+    `attribute` is its name on `Config`: `maxmemory-policy` → `maxmemory_policy`.
+    """
+
+    __slots__ = ("aliases", "attribute", "change", "default", "hidden", "kind", "later", "name", "note", "only")
+
+    def __init__(
+        self,
+        name: str,
+        kind: Kind[Any],
+        default: str,
+        note: str = "",
+        *,
+        change: str = RUNTIME,
+        aliases: tuple[str, ...] = (),
+        only: str = "",
+        later: bool = False,
+        hidden: bool = False,
+    ) -> None:
+        self.name, self.kind, self.default, self.note = name, kind, default, note
+        self.change, self.aliases, self.only, self.later, self.hidden = change, aliases, only, later, hidden
+        self.attribute = name.replace("-", "_")
+
+    def initial(self) -> object:
+        """A fresh default value."""
+        return self.kind.parse(self.default, {})  # no default refines a value before it
+
+    def parse(self, text: str, current: object, *, startup: bool = False) -> object:
+        """The value of `text`. Raises ConfigError."""
+        try:
+            value = self.kind.load(text, current) if startup else self.kind.parse(text, current)
+        except BadValue as bad:
+            raise ConfigError(self.name, str(bad)) from None
+        if self.only and value != self.initial():
+            raise ConfigError(self.name, self.only)
+        return value
+
+    def format(self, value: object) -> str:
+        return self.kind.format(value)
+
+
+class Group(NamedTuple):
+    """Directives that belong together. `why` is set when none of them changes anything here, and says the reason."""
+
+    title: str
+    directives: tuple[Directive, ...]
+    why: str = ""
+
+
+D = Directive
+YES_NO: Final = Switch()
+COUNT: Final = Int()
+LONG: Final = Int(0, LONG_MAX)
+PORT: Final = Int(0, PORT_MAX, "<port>")
+SECONDS: Final = Int(0, INT_MAX, "<seconds>")
+BYTES: Final = Memory()
+TEXT: Final = Text()
+PATH: Final = Path()
+WORDS: Final = WordList("<word> ...")
+EXIT_FLAGS: Final = Flags("default", "save", "nosave", "now", "force", exclusive=("save", "nosave"))
+WHO_MAY: Final = Choice("no", "yes", "local")
+
+NO_TLS: Final = "TLS is not built in yet: leave it off and put a TLS proxy in front of a loopback or Unix socket"
+NO_ACL_FILE: Final = "ACL files are not supported yet: use requirepass, nothing was protected by this line"
+NO_CLUSTER: Final = "cluster mode is not built in: one server holds all keys"
+NO_REPLICATION: Final = "replication is not built in yet: remove this line to start as a master"
+NO_DEFRAG: Final = "Active defragmentation cannot be enabled: there is no jemalloc under Perdure"
+
+GROUPS: Final[tuple[Group, ...]] = (
+    Group(
+        "Network",
+        (
+            D("bind", WordList("<address> ..."), "127.0.0.1 -::1",
+              "Addresses to listen on; `*` is every IPv4 one, a leading `-` makes a missing one no error", change=STARTUP),
+            D("port", PORT, "6379", "TCP port; 0 takes a free one and prints it", change=STARTUP),
+            D("unixsocket", PATH, "", "Path of a Unix socket to listen on as well", change=STARTUP),
+            D("unixsocketperm", Octal(), "0", "Permissions of the Unix socket; 0 leaves them to the umask",
+              change=STARTUP),
+            D("protected-mode", YES_NO, "yes",
+              "Without a password, refuse clients that do not come from this machine"),
+            D("tcp-backlog", COUNT, "511", "Length of the kernel's queue of connections to accept", change=STARTUP),
+            D("tcp-keepalive", SECONDS, "300", "Seconds of silence after which TCP probes a client; 0 never"),
+            D("timeout", SECONDS, "0", "Close clients idle for so many seconds; 0 never"),
+            D("tls-port", PORT, "0", "TCP port for TLS", change=STARTUP, only=NO_TLS),
+        ),
+    ),
+    Group(
+        "Clients",
+        (
+            D("maxclients", Int(1, UINT_MAX), "10000", "Most clients at a time; further ones get an error"),
+            D("proto-max-bulk-len", Memory(1 << 20), "512mb", "Longest single argument of a request"),
+            D("client-query-buffer-limit", Memory(1 << 20), "1gb", "Most bytes of one unfinished request"),
+            D("client-output-buffer-limit", OutputLimits(),
+              "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
+              "When a client that does not read its replies is cut off: bytes at once, or bytes for seconds on end"),
+            D("maxmemory-clients", MemoryOrPercent(), "0", "Most memory for the buffers of all clients", later=True),
+            D("tracking-table-max-keys", LONG, "1000000", "Most keys remembered for client-side caching", later=True),
+            D("notify-keyspace-events", EventClasses(), "", "Keyspace notifications to publish, as letters (`KEA`)",
+              later=True),
+        ),
+    ),
+    Group(
+        "Security",
+        (
+            D("requirepass", Text("<password>"), "", "Password of the default user; empty asks for none"),
+            D("enable-debug-command", WHO_MAY, "no", "Who may use DEBUG", change=STARTUP),
+            D("acl-pubsub-default", Choice("allchannels", "resetchannels"), "resetchannels",
+              "Channels a new ACL user may use", later=True),
+            D("acllog-max-len", LONG, "128", "Entries kept by ACL LOG", later=True),
+            D("aclfile", PATH, "", "File of ACL users", change=STARTUP, only=NO_ACL_FILE),
+        ),
+    ),
+    Group(
+        "Data and durability",
+        (
+            D("dir", PATH, "./perdure-data", "The data directory; made when absent, used by one server at a time",
+              change=PROTECTED),
+            D("databases", Int(1), "16", "Databases SELECT can choose", change=STARTUP),
+            D("appendfsync", Choice("everysec", "always", "no"), "always",
+              "When a write is safe enough to answer: synced to disk, or written (and synced within a second, or by "
+              "the kernel's leave)"),
+            D("sync-error-action", Choice("refuse-writes", "exit"), "refuse-writes",
+              "What a failed sync of the log does; either way no write is answered that may be lost"),
+            D("wal-segment-size", Memory(1 << 20, 1 << 30), "16mb",
+              "Size of one preallocated file of the log", change=STARTUP),
+            D("wal-retention", BYTES, "0", "Bytes of log to keep although the tables hold them"),
+            D("checkpoint-lag", Memory(1 << 20), "32mb",
+              "Log the tables may be behind by before writers are slowed: more of it makes recovery longer",
+              change=STARTUP),
+            D("checkpoint-interval-ms", Int(10, INT_MAX, "<ms>"), "1000",
+              "Longest wait until a change is folded into the tables too"),
+        ),
+    ),
+    Group(
+        "Memory",
+        (
+            D("maxmemory", Memory(0, ULONG_MAX), "0",
+              "Memory for data held in RAM; beyond it, entries already in the tables leave RAM. 0 is no limit"),
+            D("maxmemory-policy",
+              Choice("volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl", "allkeys-lru", "allkeys-lfu",
+                     "allkeys-random", "noeviction"), "noeviction",
+              "`noeviction` loses nothing, data just lives on disk; the others delete keys as Redis does"),
+            D("maxmemory-samples", Int(1), "5", "Keys looked at to choose one to evict"),
+            D("lfu-log-factor", COUNT, "10", "How slowly the LFU counter of a key saturates"),
+            D("lfu-decay-time", COUNT, "1", "Minutes after which the LFU counter of a key is lowered"),
+            D("active-expire-effort", Int(1, 10), "1", "Share of time for deleting keys that are due, 1 to 10"),
+            D("hz", Int(clamp=(1, 500)), "10", "Rounds of background work a second"),
+        ),
+    ),
+    Group(
+        "Process and logging",
+        (
+            D("daemonize", YES_NO, "no", "Go to the background; with systemd leave it off", change=STARTUP),
+            D("supervised", Choice("upstart", "systemd", "auto", "no"), "auto",
+              "Tell systemd when ready; `auto` does when NOTIFY_SOCKET is set", change=STARTUP),
+            D("pidfile", PATH, "", "File to write the process id to", change=STARTUP),
+            D("logfile", PATH, "", "File for the server's messages; empty is standard output", change=STARTUP),
+            D("loglevel", Choice("debug", "verbose", "notice", "warning"), "notice", "What is worth a message"),
+            D("shutdown-timeout", SECONDS, "10", "Seconds a shutdown waits for clients to read their replies"),
+            D("shutdown-on-sigint", EXIT_FLAGS, "default", "How SIGINT shuts down; data is always kept"),
+            D("shutdown-on-sigterm", EXIT_FLAGS, "default", "How SIGTERM shuts down; data is always kept"),
+        ),
+    ),
+    Group(
+        "Introspection",
+        (
+            D("slowlog-log-slower-than", Int(-1, LONG_MAX, "<us>"), "10000",
+              "Microseconds from which a command is slow; 0 logs all, -1 none", later=True),
+            D("slowlog-max-len", LONG, "128", "Slow commands kept", later=True),
+            D("latency-monitor-threshold", LONG, "0", "Milliseconds from which LATENCY keeps an event; 0 off",
+              later=True),
+            D("latency-tracking", YES_NO, "yes", "Keep a histogram of latencies for each command", later=True),
+            D("latency-tracking-info-percentiles", Percentiles(), "50 99 99.9",
+              "Percentiles of those histograms that INFO shows", later=True),
+        ),
+    ),
+    Group(
+        "Scripts",
+        (
+            D("busy-reply-threshold", LONG, "5000", "Milliseconds after which a script makes others see BUSY",
+              aliases=("lua-time-limit",), later=True),
+        ),
+    ),
+    Group(
+        "Encodings that OBJECT ENCODING reports",
+        (
+            D("hash-max-listpack-entries", LONG, "512", "Fields up to which a hash is a `listpack`",
+              aliases=("hash-max-ziplist-entries",)),
+            D("hash-max-listpack-value", BYTES, "64", "Longest field or value of such a hash",
+              aliases=("hash-max-ziplist-value",)),
+            D("list-max-listpack-size", Int(-INT_MAX - 1), "-2", "Size up to which a list is one `listpack`",
+              aliases=("list-max-ziplist-size",), later=True),
+            D("set-max-intset-entries", LONG, "512", "Members up to which a set of integers is an `intset`", later=True),
+            D("set-max-listpack-entries", LONG, "128", "Members up to which a set is a `listpack`", later=True),
+            D("set-max-listpack-value", BYTES, "64", "Longest member of such a set", later=True),
+            D("zset-max-listpack-entries", LONG, "128", "Members up to which a sorted set is a `listpack`",
+              aliases=("zset-max-ziplist-entries",), later=True),
+            D("zset-max-listpack-value", BYTES, "64", "Longest member of such a sorted set",
+              aliases=("zset-max-ziplist-value",), later=True),
+            D("stream-node-max-entries", LONG, "100", "Entries of a stream trimmed together by `~`", later=True),
+            D("stream-node-max-bytes", BYTES, "4096", "Bytes of a stream trimmed together by `~`", later=True),
+        ),
+    ),
+    Group(
+        "Snapshots and the append-only file",
+        (
+            D("save", SaveRules(), "", "Checkpoints follow `checkpoint-lag`; SAVE and BGSAVE make one at once"),
+            D("appendonly", YES_NO, "yes", "The log is always written; `appendfsync no` is the cheapest it gets"),
+            D("dbfilename", FileName("dbfilename"), "dump.rdb", change=PROTECTED),
+            D("appendfilename", FileName("appendfilename"), "appendonly.aof", change=STARTUP),
+            D("appenddirname", FileName("appenddirname"), "appendonlydir", change=STARTUP),
+            D("no-appendfsync-on-rewrite", YES_NO, "no", "Checkpoints never make a sync unnecessary"),
+            D("stop-writes-on-bgsave-error", YES_NO, "yes", "A disk that fails or is full always stops writes"),
+            D("rdbcompression", YES_NO, "yes"),
+            D("rdbchecksum", YES_NO, "yes", "Every record and row always has a checksum", change=STARTUP),
+            D("rdb-del-sync-files", YES_NO, "no"),
+            D("rdb-save-incremental-fsync", YES_NO, "yes"),
+            D("rdb-key-save-delay", Int(-INT_MAX - 1), "0", hidden=True),
+            D("aof-load-truncated", YES_NO, "yes", "A torn end of the log is always cut and reported"),
+            D("aof-use-rdb-preamble", YES_NO, "yes"),
+            D("aof-timestamp-enabled", YES_NO, "no"),
+            D("aof-rewrite-incremental-fsync", YES_NO, "yes"),
+            D("aof-disable-auto-gc", YES_NO, "no", "`wal-retention` keeps old log"),
+            D("auto-aof-rewrite-percentage", COUNT, "100"),
+            D("auto-aof-rewrite-min-size", BYTES, "64mb"),
+            D("sanitize-dump-payload", Choice("no", "yes", "clients"), "no", "RESTORE always checks what it is given"),
+            D("key-load-delay", Int(-INT_MAX - 1), "0", hidden=True),
+            D("loading-process-events-interval-bytes", Int(1024), "2097152", hidden=True),
+        ),
+        "The write-ahead log and the tables take the place of both files.",
+    ),
+    Group(
+        "Memory of the process",
+        (
+            D("activedefrag", YES_NO, "no", only=NO_DEFRAG),
+            D("active-defrag-ignore-bytes", Memory(1), "100mb"),
+            D("active-defrag-threshold-lower", Int(0, 1000), "10"),
+            D("active-defrag-threshold-upper", Int(0, 1000), "100"),
+            D("active-defrag-cycle-min", Int(1, 99), "1"),
+            D("active-defrag-cycle-max", Int(1, 99), "25"),
+            D("active-defrag-max-scan-fields", Int(1, LONG_MAX), "1000"),
+            D("activerehashing", YES_NO, "yes"),
+            D("disable-thp", YES_NO, "yes", change=STARTUP),
+            D("jemalloc-bg-thread", YES_NO, "yes"),
+            D("hll-sparse-max-bytes", BYTES, "3000"),
+            D("list-compress-depth", COUNT, "0"),
+            D("maxmemory-eviction-tenacity", Int(0, 100), "10"),
+            D("lazyfree-lazy-eviction", YES_NO, "no", "Deleting a key of any size takes the same short time"),
+            D("lazyfree-lazy-expire", YES_NO, "no", "As above"),
+            D("lazyfree-lazy-server-del", YES_NO, "no", "As above"),
+            D("lazyfree-lazy-user-del", YES_NO, "no", "As above"),
+            D("lazyfree-lazy-user-flush", YES_NO, "no", "As above"),
+            D("oom-score-adj", Choice("no", "yes", "relative", "absolute"), "no", "systemd: `OOMScoreAdjust=`"),
+            D("oom-score-adj-values", WORDS, "0 200 800"),
+        ),
+        "Python's allocator and cache have no such knobs.",
+    ),
+    Group(
+        "Replication",
+        (
+            D("replicaof", WORDS, "", change=STARTUP, aliases=("slaveof",), only=NO_REPLICATION),
+            D("masteruser", TEXT, ""),
+            D("masterauth", TEXT, ""),
+            D("min-replicas-to-write", COUNT, "0", aliases=("min-slaves-to-write",)),
+            D("min-replicas-max-lag", COUNT, "10", aliases=("min-slaves-max-lag",)),
+            D("repl-backlog-size", Int(1, LONG_MAX), "1048576"),
+            D("repl-backlog-ttl", LONG, "3600"),
+            D("repl-disable-tcp-nodelay", YES_NO, "no"),
+            D("repl-diskless-load", Choice("disabled", "on-empty-db", "swapdb"), "disabled"),
+            D("repl-diskless-sync", YES_NO, "yes"),
+            D("repl-diskless-sync-delay", COUNT, "5"),
+            D("repl-diskless-sync-max-replicas", COUNT, "0"),
+            D("repl-ping-replica-period", Int(1), "10", aliases=("repl-ping-slave-period",)),
+            D("repl-timeout", Int(1), "60"),
+            D("replica-announce-ip", TEXT, "", aliases=("slave-announce-ip",)),
+            D("replica-announce-port", PORT, "0", aliases=("slave-announce-port",)),
+            D("replica-announced", YES_NO, "yes"),
+            D("replica-ignore-disk-write-errors", YES_NO, "no"),
+            D("replica-ignore-maxmemory", YES_NO, "yes", aliases=("slave-ignore-maxmemory",)),
+            D("replica-lazy-flush", YES_NO, "no", aliases=("slave-lazy-flush",)),
+            D("replica-priority", COUNT, "100", aliases=("slave-priority",)),
+            D("replica-read-only", YES_NO, "yes", aliases=("slave-read-only",)),
+            D("replica-serve-stale-data", YES_NO, "yes", aliases=("slave-serve-stale-data",)),
+            D("propagation-error-behavior", Choice("ignore", "panic", "panic-on-replicas"), "ignore"),
+        ),
+        "There are no replicas yet.",
+    ),
+    Group(
+        "Cluster",
+        (
+            D("cluster-enabled", YES_NO, "no", change=STARTUP, only=NO_CLUSTER),
+            D("cluster-config-file", TEXT, "nodes.conf", change=STARTUP),
+            D("cluster-port", PORT, "0", change=STARTUP),
+            D("cluster-node-timeout", LONG, "15000"),
+            D("cluster-announce-ip", TEXT, ""),
+            D("cluster-announce-hostname", TEXT, ""),
+            D("cluster-announce-port", PORT, "0"),
+            D("cluster-announce-tls-port", PORT, "0"),
+            D("cluster-announce-bus-port", PORT, "0"),
+            D("cluster-allow-pubsubshard-when-down", YES_NO, "yes"),
+            D("cluster-allow-reads-when-down", YES_NO, "no"),
+            D("cluster-allow-replica-migration", YES_NO, "yes"),
+            D("cluster-link-sendbuf-limit", Memory(0, ULONG_MAX), "0"),
+            D("cluster-migration-barrier", COUNT, "1"),
+            D("cluster-preferred-endpoint-type", Choice("ip", "hostname", "unknown-endpoint"), "ip"),
+            D("cluster-replica-no-failover", YES_NO, "no", aliases=("cluster-slave-no-failover",)),
+            D("cluster-replica-validity-factor", COUNT, "10", aliases=("cluster-slave-validity-factor",)),
+            D("cluster-require-full-coverage", YES_NO, "yes"),
+        ),
+        "One server holds all keys.",
+    ),
+    Group(
+        "TLS",
+        (
+            D("tls-cert-file", TEXT, "", change=STARTUP),
+            D("tls-key-file", TEXT, "", change=STARTUP),
+            D("tls-key-file-pass", TEXT, "", change=STARTUP),
+            D("tls-ca-cert-file", TEXT, "", change=STARTUP),
+            D("tls-ca-cert-dir", TEXT, "", change=STARTUP),
+            D("tls-client-cert-file", TEXT, "", change=STARTUP),
+            D("tls-client-key-file", TEXT, "", change=STARTUP),
+            D("tls-client-key-file-pass", TEXT, "", change=STARTUP),
+            D("tls-dh-params-file", TEXT, "", change=STARTUP),
+            D("tls-auth-clients", Choice("no", "yes", "optional"), "yes", change=STARTUP),
+            D("tls-protocols", WORDS, "", change=STARTUP),
+            D("tls-ciphers", TEXT, "", change=STARTUP),
+            D("tls-ciphersuites", TEXT, "", change=STARTUP),
+            D("tls-prefer-server-ciphers", YES_NO, "no", change=STARTUP),
+            D("tls-session-caching", YES_NO, "yes", change=STARTUP),
+            D("tls-session-cache-size", COUNT, "20480", change=STARTUP),
+            D("tls-session-cache-timeout", COUNT, "300", change=STARTUP),
+            D("tls-cluster", YES_NO, "no", change=STARTUP),
+            D("tls-replication", YES_NO, "no", change=STARTUP),
+        ),
+        "Only a `tls-port` would use them, and that is refused until it works.",
+    ),
+    Group(
+        "The process and its machine",
+        (
+            D("always-show-logo", YES_NO, "no", change=STARTUP),
+            D("aof_rewrite_cpulist", TEXT, "", change=STARTUP),
+            D("bgsave_cpulist", TEXT, "", change=STARTUP),
+            D("bio_cpulist", TEXT, "", change=STARTUP),
+            D("server_cpulist", TEXT, "", "systemd: `CPUAffinity=`", change=STARTUP),
+            D("bind-source-addr", TEXT, ""),
+            D("crash-log-enabled", YES_NO, "yes"),
+            D("crash-memcheck-enabled", YES_NO, "yes"),
+            D("dynamic-hz", YES_NO, "yes"),
+            D("enable-module-command", WHO_MAY, "no", "There are no modules", change=STARTUP),
+            D("enable-protected-configs", WHO_MAY, "no", "`dir` cannot change under a running server at all",
+              change=STARTUP),
+            D("ignore-warnings", TEXT, ""),
+            D("io-threads", Int(1, 128), "1", "One thread runs all commands and all sockets", change=STARTUP),
+            D("io-threads-do-reads", YES_NO, "no", change=STARTUP),
+            D("proc-title-template", TEXT, "{title} {listen-addr} {server-mode}"),
+            D("set-proc-title", YES_NO, "yes", change=STARTUP),
+            D("socket-mark-id", Int(0, UINT_MAX), "0", change=STARTUP),
+            D("syslog-enabled", YES_NO, "no", "systemd keeps what the server prints", change=STARTUP),
+            D("syslog-ident", TEXT, "redis", change=STARTUP),
+            D("syslog-facility",
+              Choice("user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"), "local0",
+              change=STARTUP),
+            D("use-exit-on-panic", YES_NO, "no", hidden=True),
+        ),
+        "Known so that files written for Redis load; the service manager does these better.",
+    ),
+)  # fmt: skip
+
+DIRECTIVES: Final[tuple[Directive, ...]] = tuple(directive for group in GROUPS for directive in group.directives)
+
+BY_NAME: Final[dict[str, Directive]] = {
+    name: directive for directive in DIRECTIVES for name in (directive.name, *directive.aliases)
+}
+
+ELSEWHERE: Final = {
+    "loadmodule": "modules cannot be loaded: the commands that exist are built in",
+    "rename-command": "commands cannot be renamed: use requirepass to keep clients out",
+    "user": "ACL users are not supported yet: use requirepass",
+    "sentinel": "there is no Sentinel: run one server and let systemd restart it",
+}
+"""Lines of a redis.conf that are no directives of the table and must not be skipped in silence: what to say instead."""
