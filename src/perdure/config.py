@@ -10,25 +10,25 @@ Whoever must act on a change registers with `on_change`; everybody else just rea
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 from perdure.directives import (
     BY_NAME,
     DIRECTIVES,
+    ELSEWHERE,
     GROUPS,
     PROTECTED,
     RUNTIME,
     STARTUP,
-    BufferLimit,
-    Choice,
     ConfigError,
     Directive,
 )
 from perdure.glob import glob_matcher
+from perdure.value_kinds import BufferLimit, Choice
 
 __all__ = ["BufferLimit", "Config", "ConfigError", "UnknownDirective", "directives_page"]
 
-OnChange = Callable[[], None]
+OnChange = Callable[[Any], None]
 
 
 class UnknownDirective(ConfigError):
@@ -71,7 +71,7 @@ class Config:
     dir: str
     databases: int
     appendfsync: str
-    sync_error_action: str
+    on_log_failure: str
     wal_segment_size: int
     wal_retention: int
     checkpoint_lag: int
@@ -117,6 +117,7 @@ class Config:
         self.file = ""
         """The configuration file's absolute path, which CONFIG REWRITE rewrites; empty without one."""
         self._listeners: dict[str, list[OnChange]] = {}
+        self._given: set[str] = set()
         for directive in DIRECTIVES:
             setattr(self, directive.attribute, directive.initial())
         for attribute, text in values.items():
@@ -135,12 +136,17 @@ class Config:
         """Take `name word [word ...]` from a file or the command line. Raises ConfigError, UnknownDirective."""
         directive = BY_NAME.get(name.lower())
         if directive is None:
-            raise UnknownDirective(name)
+            raise ConfigError(name, ELSEWHERE[name]) if name in ELSEWHERE else UnknownDirective(name)
         if not words or (len(words) > 1 and not directive.kind.several):
             wanted = "a value" if directive.kind.several else "one value"
             raise ConfigError(directive.name, f"needs {wanted} ({directive.kind.shape}), got {len(words) or 'none'}")
         value = directive.parse(" ".join(words), self.value(directive), startup=True)
         setattr(self, directive.attribute, value)
+        self._given.add(directive.name)
+
+    def is_set(self, name: str) -> bool:
+        """Has somebody chosen a value (be it the default one), or is it just the default?"""
+        return BY_NAME[name].name in self._given
 
     # ---- while it runs
 
@@ -169,27 +175,26 @@ class Config:
         """Change all of `pairs` or, when one cannot, none. Raises UnknownDirective, ConfigError.
 
         Listeners run after all values have changed. One that raises ConfigError vetoes: everything is set back and
-        the listeners that ran before it run again.
+        the listeners that ran before it are called again, with the old values.
         """
         wanted = self._checked(pairs)
         old = {directive: self.value(directive) for directive in wanted}
         changed = [directive for directive, value in wanted.items() if value != old[directive]]
-        for directive in changed:
-            setattr(self, directive.attribute, wanted[directive])
-        told: list[OnChange] = []
+        for directive, value in wanted.items():
+            setattr(self, directive.attribute, value)
+        self._given.update(directive.name for directive in wanted)
+        told: list[tuple[OnChange, Directive]] = []
         for directive in changed:
             for listener in self._listeners.get(directive.name, ()):
-                if listener in told:
-                    continue
                 try:
-                    listener()
+                    listener(wanted[directive])
                 except ConfigError as veto:
-                    for back in changed:
-                        setattr(self, back.attribute, old[back])
-                    for again in told:
-                        again()
+                    for back, value in old.items():
+                        setattr(self, back.attribute, value)
+                    for again, about in told:
+                        again(old[about])
                     raise ConfigError(directive.name, veto.why) from None
-                told.append(listener)
+                told.append((listener, directive))
 
     def _checked(self, pairs: Iterable[tuple[str, str]]) -> dict[Directive, object]:
         """The new value of each directive, in order. Refuses in the order Redis does: names first, then values."""
@@ -214,8 +219,7 @@ class Config:
         return wanted
 
     def on_change(self, name: str, listener: OnChange) -> None:
-        """Call `listener()` whenever CONFIG SET gives `name` another value. The same listener may stand for several
-        names and is then called once for all of them. It may veto with ConfigError("", why)."""
+        """Call `listener(value)` whenever CONFIG SET gives `name` another value; it may veto: ConfigError("", why)."""
         self._listeners.setdefault(BY_NAME[name].name, []).append(listener)
 
 

@@ -1,0 +1,199 @@
+"""redis.conf: reading it, and writing changed values back into it.
+
+One directive a line, words separated by blanks; `"..."` with escapes (`\\n \\r \\t \\b \\a \\xHH`) or `'...'` hold blanks;
+a line that starts with `#` is a comment. `include path` reads another file in its place, wildcards allowed. Relative
+paths are seen from the directory the server was started in. Later lines win over earlier ones.
+
+`rewrite` keeps every comment, blank line and order, and every line whose value still holds, spelled as its author did.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from glob import glob as matching_paths
+from typing import Final, NamedTuple
+
+from perdure.config import Config, ConfigError
+from perdure.directives import BY_NAME, DIRECTIVES, Directive
+from perdure.value_kinds import SaveRules
+from perdure_storage.files import OsFiles, replace_whole
+
+__all__ = ["load_file", "load_text", "quote", "rewrite", "split_words"]
+
+ENCODING: Final = "utf-8"
+INCLUDES_DEEP: Final = 16
+ADDED: Final = "# Added by CONFIG REWRITE"
+
+WORD: Final = re.compile(
+    r"""\s* (?: "(?P<double>(?:[^"\\]|\\.)*)" | '(?P<single>(?:[^'\\]|\\.)*)' | (?P<plain>[^\s"']\S*) ) (?=\s|$)""",
+    re.VERBOSE | re.DOTALL,
+)
+ESCAPE: Final = re.compile(r"\\(x[0-9a-fA-F]{2}|.)", re.DOTALL)
+CONTROL: Final = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "a": "\a"}
+TO_ESCAPE: Final = re.compile(r'[\x00-\x1f"\\\x7f\udc80-\udcff]')
+PLAIN: Final = re.compile(r"""[^\s"'\\#\x00-\x20\x7f\udc80-\udcff][^\s"'\\\x00-\x20\x7f\udc80-\udcff]*""")
+
+
+class Line(NamedTuple):
+    """A directive as written: where, and its words."""
+
+    place: str
+    name: str
+    words: list[str]
+
+
+def load_file(config: Config, path: str) -> None:
+    """Take all directives of a file and remember it as the one to rewrite. Raises ConfigError with `file:line: why`."""
+    config.file = os.path.abspath(path)
+    load_text(config, _read(path), path)
+
+
+def load_text(config: Config, text: str, source: str) -> None:
+    """Take all directives of `text`; `source` names it in errors. Raises ConfigError with `source:line: why`."""
+    for line in _lines(text, source):
+        try:
+            config.load(line.name, line.words)
+        except ConfigError as bad:
+            stray = any(word.startswith("#") for word in line.words[1:])
+            hint = " (a comment needs a line of its own)" if stray else ""
+            raise ConfigError("", f"{line.place}: {bad}{hint}") from None
+
+
+def split_words(line: str) -> list[str]:
+    """The words of a line. Raises ValueError when quotes do not pair or something sticks to a closing one."""
+    words, at, line = [], 0, line.strip()
+    while at < len(line):
+        found = WORD.match(line, at)
+        if found is None:
+            raise ValueError("quotes do not pair")
+        at = found.end()
+        double, single, plain = found.group("double", "single", "plain")
+        if double is not None:
+            words.append(_unescape(double))
+        else:
+            words.append(plain if single is None else single.replace("\\'", "'"))
+    return words
+
+
+def _unescape(text: str) -> str:
+    def character(found: re.Match[str]) -> str:
+        code = found[1]
+        if len(code) == 1:
+            return CONTROL.get(code, code)
+        byte = int(code[1:], 16)
+        return chr(byte if byte < 0x80 else 0xDC00 + byte)  # as surrogateescape has it
+
+    return ESCAPE.sub(character, text).encode(ENCODING, "surrogateescape").decode(ENCODING, "surrogateescape")
+
+
+def quote(word: str) -> str:
+    """A word as `split_words` reads it back."""
+    if PLAIN.fullmatch(word):
+        return word
+    return '"' + TO_ESCAPE.sub(_escape, word) + '"'
+
+
+def _escape(found: re.Match[str]) -> str:
+    character = found[0]
+    if character in '"\\':
+        return "\\" + character
+    return f"\\x{ord(character) & 0xFF:02x}"
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding=ENCODING, errors="surrogateescape", newline="\n") as file:
+            return file.read()
+    except OSError as error:
+        raise ConfigError("", f"cannot read configuration file {path}: {error.strerror}") from None
+
+
+def _lines(text: str, source: str, depth: int = 0) -> Iterator[Line]:
+    """Each directive with its place, those of included files where they are included."""
+    for number, raw in enumerate(text.split("\n"), 1):
+        place = f"{source}:{number}"
+        try:
+            words = _directive_words(raw)
+        except ValueError as bad:
+            raise ConfigError("", f"{place}: {bad}") from None
+        if not words:
+            continue
+        if words[0] != "include":
+            yield Line(place, words[0], words[1:])
+            continue
+        if depth == INCLUDES_DEEP:
+            raise ConfigError("", f"{place}: includes go {INCLUDES_DEEP} files deep here: does a file include itself?")
+        for pattern in words[1:]:
+            for path in sorted(matching_paths(pattern)) if set("*?[") & set(pattern) else [pattern]:
+                yield from _lines(_read_included(path, place), path, depth + 1)
+
+
+def _read_included(path: str, place: str) -> str:
+    try:
+        return _read(path)
+    except ConfigError as error:
+        raise ConfigError("", f"{place}: {error}") from None
+
+
+def _directive_words(raw: str) -> list[str]:
+    """Name (lower case) and words of a line; nothing for blank lines and comments. Raises ValueError."""
+    if not raw.strip() or raw.lstrip().startswith("#"):
+        return []
+    words = split_words(raw)
+    return [words[0].lower(), *words[1:]]
+
+
+# --------------------------------------------------------------------------------------------------------- rewrite
+
+
+def rewrite(config: Config) -> None:
+    """Make `config.file` say what is true now, whole or not at all, whatever crashes. Raises ConfigError, OSError."""
+    path = os.path.realpath(config.file)
+    present = os.path.exists(path)
+    mode = os.stat(path).st_mode & 0o777 if present else 0o600
+    text = rewritten(config, _read(path) if present else "")
+    replace_whole(OsFiles(), path, text.encode(ENCODING, "surrogateescape"))
+    os.chmod(path, mode)
+
+
+def rewritten(config: Config, text: str) -> str:
+    """`text` made to yield the values of `config`. A changed directive is changed where it stands (its last line; any
+    before that go), or added at the end when it stands nowhere or an included file has the last word."""
+    lines = text.removesuffix("\n").split("\n") if text else []
+    changed = _differing(config, text)
+    result: list[str] = []
+    done: set[Directive] = set()
+    for line in reversed(lines):
+        words = _directive_words(line)
+        directive = BY_NAME.get(words[0]) if words else None
+        if directive is None or directive not in changed:
+            result.append(line)
+        elif directive not in done:
+            done.add(directive)
+            result.append(_line(config, directive))
+    result.reverse()
+    missing = _differing(config, "\n".join(result))
+    if missing and ADDED not in result:
+        result += ["", ADDED] if result else [ADDED]
+    for directive in missing:
+        if isinstance(directive.kind, SaveRules) and config.text(directive):
+            result.append(f'{directive.name} ""')  # or its rules would add to those of an included file
+        result.append(_line(config, directive))
+    after = "\n".join(result) + "\n" if result else ""
+    assert not _differing(config, after), "a rewritten file must load as what it was written from"
+    return after
+
+
+def _differing(config: Config, text: str) -> list[Directive]:
+    """The directives that a server started with `text` alone would see differently."""
+    fresh = Config()
+    load_text(fresh, text, config.file)
+    return [directive for directive in DIRECTIVES if config.value(directive) != fresh.value(directive)]
+
+
+def _line(config: Config, directive: Directive) -> str:
+    text = config.text(directive)
+    words = text.split() if directive.kind.several and text else [text]
+    return " ".join([directive.name, *map(quote, words)])
