@@ -29,7 +29,7 @@ from perdure_storage.files import File, Files, OsFiles
 from perdure_storage.keyspace import Dataset, Keyspace
 from perdure_storage.recovery import Directory, Recovered, TableOpener, recover
 from perdure_storage.replay import Replay
-from perdure_storage.tables import LmdbTables, TableStore
+from perdure_storage.tables import LmdbTables, Snapshot, TableStore
 from perdure_storage.wal import DEFAULT_SEGMENT_SIZE, Log, LogReader
 
 LOCK_PATIENCE_S: Final = 10.0
@@ -244,6 +244,10 @@ class Engine:
             self._start_process()
             self.asked_lsn = self.applied_lsn
             self.compacting = ""
+
+    def snapshot(self) -> Snapshot:
+        """A view of the tables of the caller's own, to be closed soon: an old one keeps pages from being reused."""
+        return self._tables.snapshot()
 
     def compact(self) -> bool:
         """Begin copying the tables without their free pages; False when that is under way already."""

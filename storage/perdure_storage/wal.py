@@ -396,6 +396,7 @@ class Log:
         self._seed = 0
         self._offset = 0
         self._current: Segment | None = None
+        self._syncing = self._anchor = 0
         self._file: File | None = None
         self._unsynced: list[File] = []
         self._prepared: Segment | None = None
@@ -413,8 +414,10 @@ class Log:
     def _open_at(self, tail: Tail) -> None:
         known = tail.segment
         spare = [segment for segment in self.manifest.segments if known is None or segment.id > known.id]
-        if spare:
+        if spare:  # prepared before the crash, never begun; the chain must not skip one, so only the first is kept
             self._prepared = spare[0]
+            if spare[1:]:
+                self.manifest.drop(spare[1:])
         for segment in self.manifest.segments:
             if known is not None and segment.id < known.id:
                 segment.last_lsn = 0  # unknown, but certainly before the tail: retire() treats it as old
@@ -422,6 +425,7 @@ class Log:
             self._roll(0)
             return
         self._current = known
+        self._anchor = known.id
         self._seed = known.seed
         self._file = self.files.open(known.path, writable=True)
         self._offset = tail.offset
@@ -489,14 +493,16 @@ class Log:
         """Flush; returns the files to sync, in order, and the LSN that is durable when all are."""
         self.flush()
         assert self._file is not None
-        files = [*self._unsynced, self._file]
-        return files, self.written_lsn
+        assert self._current is not None
+        self._syncing = self._current.id
+        return [*self._unsynced, self._file], self.written_lsn
 
     def end_sync(self, files: list[File], lsn: int) -> None:
         """All of `files`, as `begin_sync` gave them, have been synced."""
         for handle in files[:-1]:
             self._unsynced.remove(handle)
             handle.close()
+        self._anchor = self._syncing
         if lsn > self.durable_lsn:
             self.durable_lsn = lsn
 
@@ -523,7 +529,10 @@ class Log:
     def _roll(self, need: int) -> None:
         """Make a new segment current that has room for a record of `need` bytes. Raises LogFull."""
         need += HEADER_SIZE + START_SIZE
-        segment = self._take_prepared() if need <= self.segment_size else None
+        segment = self._take_prepared()
+        if segment is not None and need > self.segment_size:  # an outsized record: the chain follows the manifest's order
+            self._retire([segment])
+            segment = None
         if segment is None:
             try:
                 segment = self.manifest.create(max(self.segment_size, need))
@@ -570,11 +579,8 @@ class Log:
             self._request_prepare()
 
     def retire(self, applied_lsn: int) -> None:
-        """Drop segments whose every record is in the tables. The current one and the prepared one always stay."""
-        current = self._current
-        if current is None:
-            return
-        gone = [s for s in self.manifest.segments if s.id < current.id and s.last_lsn <= applied_lsn]
+        """Drop segments whose every record is in the tables; the newest one known to have a durable START stays."""
+        gone = [s for s in self.manifest.segments if s.id < self._anchor and s.last_lsn <= applied_lsn]
         if gone:
             self._do(lambda: self._retire(gone))
 

@@ -1,0 +1,158 @@
+"""What happens by the clock: sweeps, checkpoints, syncs, memory, timeouts. Each job is bounded and short."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from perdure.session import Level
+
+if TYPE_CHECKING:
+    from perdure.server import Server
+
+TICK_S: Final = 0.1
+CATCH_UP_S: Final = 0.002
+SWEEP_LIMIT: Final = 100
+EVICT_LIMIT: Final = 2000
+CHECKPOINT_SHARE: Final = 8
+"""A checkpoint is asked for when the log is ahead by this fraction of the lag that is allowed."""
+SAMPLES: Final = 5
+
+
+class Timer:
+    """Calls `job(server)` again after the number of seconds it returns."""
+
+    def __init__(self, server: Server, job: Any) -> None:
+        self._server = server
+        self._job = job
+        self._handle: asyncio.TimerHandle = server.loop.call_later(TICK_S, self._run)
+
+    def _run(self) -> None:
+        self._handle = self._server.loop.call_later(self._job(self._server), self._run)
+
+    def cancel(self) -> None:
+        self._handle.cancel()
+
+
+def start(server: Server) -> list[Timer]:
+    """Begin all timers."""
+    return [Timer(server, job) for job in (sweep, upkeep, every_second)]
+
+
+def sweep(server: Server) -> float:
+    """Expire what is due, free what was thrown away: a slice at a time, soon again while there is more."""
+    engine = server.engine
+    if not server.in_tick:
+        engine.update_time()
+    more = False
+    if server.active_expire and engine.log.poison is None and not server.pause_until_ms:
+        if engine.sweeper.run(SWEEP_LIMIT):
+            from perdure.dispatch import finish
+
+            finish(server)
+            if server.wakeups.signaled:
+                server.wakeups.serve()
+            if not server.in_tick:
+                server.begin_tick()
+        more = engine.sweeper.behind
+    more = engine.dataset.free_some() or more
+    return CATCH_UP_S if more else TICK_S
+
+
+def upkeep(server: Server) -> float:
+    """Ten times a second: memory, the checkpointer's pace, clients whose time is up."""
+    engine = server.engine
+    records = engine.log
+    if not server.in_tick:
+        engine.update_time()
+    limit_memory(server)
+    check_lag(server)
+    if records.prepare_error is not None or server.gate:
+        records.retry_prepare()
+        server.update_gate()
+    elif records.prepare_error is not None:
+        server.gate = True
+    if len(server.wakeups):
+        server.wakeups.poll(server.dataset.now)
+    server.dataset.trim_rings(1000)
+    return TICK_S
+
+
+def every_second(server: Server) -> float:
+    """Once a second: the sync of level everysec, checkpoints of a quiet server, idle clients."""
+    engine = server.engine
+    if server.level >= Level.EVERYSEC and engine.log.written_lsn > engine.log.durable_lsn:
+        server.start_sync()
+    if engine.lag_bytes and server.dataset.now - engine.last_checkpoint_ms >= server.config.checkpoint_interval_ms:
+        checkpoint(server)
+    timeout = server.config.timeout
+    if timeout:
+        for session in list(server.sessions.values()):
+            if session.parked is None and server.dataset.now - session.active_ms > timeout * 1000:
+                server.kill(session)
+    server.peak_memory = max(server.peak_memory, server.dataset.used)
+    return 1.0
+
+
+def check_lag(server: Server) -> None:
+    """Ask for a checkpoint when the log is far enough ahead; slow writers when it is too far."""
+    engine = server.engine
+    limit = engine.options.lag_bytes
+    lag = engine.lag_bytes
+    if lag > limit // CHECKPOINT_SHARE:
+        checkpoint(server)
+    over = lag > limit and not engine.checkpoint_error
+    if server.throttled != over:
+        server.throttled = over
+        if not over:
+            server.unthrottle()
+    elif not over:
+        server.unthrottle()
+
+
+def checkpoint(server: Server) -> None:
+    """Have the tables catch up; what is not durable yet is synced first, and comes with the next one."""
+    engine = server.engine
+    if engine.log.written_lsn > engine.log.durable_lsn and engine.asked_lsn >= engine.log.durable_lsn:
+        server.start_sync()
+    engine.request_checkpoint()
+
+
+def limit_memory(server: Server) -> None:
+    """Keep to `maxmemory`: drop clean entries, or delete keys when Redis' own policies are asked for."""
+    config, dataset = server.config, server.dataset
+    if not config.maxmemory or dataset.used <= config.maxmemory:
+        return
+    if config.maxmemory_policy != "noeviction":
+        evict_keys(server)
+    elif not dataset.evict(config.maxmemory, EVICT_LIMIT):
+        checkpoint(server)
+
+
+def evict_keys(server: Server) -> bool:
+    """Delete keys by the policy until memory fits; False when nothing more may be deleted."""
+    config, dataset = server.config, server.dataset
+    policy, volatile = config.maxmemory_policy, config.maxmemory_policy.startswith("volatile")
+    misses = 0
+    while dataset.used > config.maxmemory:
+        rings = [db for db in dataset.databases if db.ring]
+        sample = []
+        for _ in range(SAMPLES if rings else 0):
+            db = server.random.choice(rings)
+            entry = server.random.choice(db.ring)
+            if db.hot.get(entry.key) is entry and (entry.expire or not volatile):
+                sample.append((db, entry))
+        if not sample:
+            misses += 1
+            if misses > 100:
+                return False
+            continue
+        if policy.endswith("ttl"):
+            db, entry = min(sample, key=lambda item: item[1].expire)
+        elif policy.endswith("random"):
+            db, entry = sample[0]
+        else:
+            db, entry = min(sample, key=lambda item: item[1].tick)
+        db.remove(entry)
+        dataset.evicted_keys += 1
+    return True

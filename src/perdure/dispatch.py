@@ -1,0 +1,255 @@
+"""argv → reply bytes: look up, admit, make resident, run, `finish`.
+
+`execute` is the hot path and stays flat. Everything that is not the common case leaves it early: `_admit` when the
+session's or the server's gate is set, `_blocked_by_cold` when a key's elements are not in memory.
+"""
+
+from __future__ import annotations
+
+import logging
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any, Final
+
+from perdure.errors import ReplyError
+from perdure.registry import Command
+from perdure.session import NO_REPLY, Argv, Park, Session
+from perdure_storage.effects import DROP_SPACE, KEY_LEVEL, SPACES
+from perdure_storage.errors import Corruption, StorageError, TooLarge, WrongType
+from perdure_storage.keyspace import BIG
+from perdure_storage.types.entry import Collection
+
+if TYPE_CHECKING:
+    from perdure.server import Server
+
+log = logging.getLogger("perdure")
+
+WRONGTYPE: Final = ReplyError("WRONGTYPE Operation against a key holding the wrong kind of value")
+TOO_LARGE: Final = ReplyError("ERR string exceeds maximum allowed size (proto-max-bulk-len)")
+QUEUED: Final = b"+QUEUED\r\n"
+WITHOUT_AUTH: Final = frozenset((b"auth", b"hello", b"quit", b"reset"))
+IN_MULTI: Final = frozenset((b"exec", b"discard", b"multi", b"watch", b"quit", b"reset"))
+WHILE_SUBSCRIBED: Final = frozenset(
+    (b"subscribe", b"unsubscribe", b"psubscribe", b"punsubscribe", b"ssubscribe", b"sunsubscribe", b"ping", b"quit", b"reset")
+)  # fmt: skip
+
+
+def execute(session: Session, argv: Argv) -> bytes:
+    """Run one request and return its encoded reply; NO_REPLY when there is none (now). Never raises for what a client
+    can cause."""
+    server = session.server
+    command = server.commands.get(argv[0])
+    if command is None or command.subcommands is not None:
+        found = find(server, argv)
+        if isinstance(found, ReplyError):
+            return _refuse(session, found)
+        command = found
+    if not command.min_argc <= len(argv) <= command.max_argc:
+        return _refuse(session, wrong_arity(command))
+    if session.gate or server.gate:
+        verdict = _admit(session, command, argv)
+        if verdict is not None:
+            return verdict
+    if not session.db.complete and not command.record_only:
+        park = _wait_for_elements(session, command, argv)
+        if park is not None:
+            return _park(session, park, argv)
+    reply = run(session, command, argv)
+    if type(reply) is Park:
+        return _park(session, reply, argv)
+    if session.gate and not _may_reply(session):
+        return NO_REPLY
+    return session.encode(reply)
+
+
+def find(server: Server, argv: Argv) -> Command | ReplyError:
+    """The command (or subcommand) that `argv` names, or the error that says there is none."""
+    command = server.commands.get(argv[0]) or server.commands.get(argv[0].lower())
+    if command is None:
+        shown = " ".join(f"'{_text(arg)}'" for arg in argv[1:])
+        return ReplyError(
+            f"ERR unknown command '{_text(argv[0])}', with args beginning with: {shown[:128]}{' ' if shown else ''}"
+        )
+    if command.subcommands is None or (len(argv) == 1 and command.handler is not None):
+        return command
+    if len(argv) < 2:
+        return wrong_arity(command)
+    sub = command.subcommands.get(argv[1].lower())
+    if sub is None:
+        if command.handler is not None and not command.subcommands:
+            return command
+        name = command.name.decode().upper()
+        return ReplyError(f"ERR unknown subcommand '{_text(argv[1])}'. Try {name} HELP.")
+    return sub
+
+
+def wrong_arity(command: Command) -> ReplyError:
+    return ReplyError(f"ERR wrong number of arguments for '{command.name.decode()}' command")
+
+
+def run(session: Session, command: Command, argv: Argv) -> Any:
+    """Call the handler and let `finish` do what follows from its changes; a reply, a ReplyError or a Park.
+
+    REQUIRES: admitted, arity checked.
+    """
+    server = session.server
+    started = perf_counter_ns()
+    try:
+        reply = command.handler(session if command.context else session.db, argv[command.words :])
+    except ReplyError as error:
+        reply = error
+    except WrongType:
+        reply = WRONGTYPE
+    except TooLarge:
+        reply = TOO_LARGE
+    except Corruption as error:
+        log.error("corruption met by %s: %s", command.name.decode(), error)
+        reply = ReplyError(f"ERR corruption: {error}")
+    except Exception:
+        log.exception("the handler of %s failed", command.name.decode())
+        reply = ReplyError(f"ERR internal error in '{command.name.decode()}', see the server's log")
+    ds = session.ds
+    if not session.in_exec and (ds.effects or ds.touched or ds.counted):
+        failure = finish(server)
+        if failure is not None:
+            reply = failure
+    command.calls += 1
+    command.nanoseconds += perf_counter_ns() - started
+    if type(reply) is ReplyError:
+        command.failed += 1
+        server.count_error(reply)
+    return reply
+
+
+def finish(server: Server) -> ReplyError | None:
+    """Everything that follows from a change: the log, WATCH, blocked clients, tracking. One batch, one LSN.
+
+    Returns the error that the client must see when the log refused the batch; the change is undone then.
+    """
+    ds = server.dataset
+    effects = ds.seal()
+    changed = None
+    if server.watchers or server.waiting or server.on_change is not None:
+        changed = [(effect[1], effect[2]) for effect in effects if effect[0] in KEY_LEVEL]
+        if any(effect[0] in (DROP_SPACE, SPACES) for effect in effects):
+            changed += server.marks_of_databases(effects)
+    try:
+        server.engine.commit()
+    except StorageError as error:
+        server.refuse_writes(error)
+        return ReplyError(f"MISCONF {error}")
+    server.changes += 1
+    if changed:
+        server.keys_changed(changed)
+    return None
+
+
+def exec_queue(session: Session) -> bytes:
+    """EXEC: run what MULTI queued as one batch. REQUIRES: in MULTI, not broken."""
+    queue = session.multi or []
+    session.multi = None
+    session.update_gate()
+    session.in_exec = True
+    replies = [b"*%d\r\n" % len(queue)]
+    try:
+        for command, argv in queue:
+            reply = run(session, command, argv)
+            if type(reply) is Park:
+                reply = reply.on_timeout
+            replies.append(session.encode(reply))
+    finally:
+        session.in_exec = False
+    ds = session.ds
+    if ds.effects or ds.touched or ds.counted:
+        failure = finish(session.server)
+        if failure is not None:
+            return session.encode(failure)
+    return b"".join(replies)
+
+
+def _admit(session: Session, command: Command, argv: Argv) -> bytes | None:
+    """The uncommon reasons not to run a command now; None when it may run."""
+    server, name = session.server, command.name
+    if not session.authenticated and not command.no_auth:
+        return _refuse(session, ReplyError("NOAUTH Authentication required."))
+    if session.protocol == 2 and (session.channels or session.patterns or session.shard_channels):
+        if name not in WHILE_SUBSCRIBED:
+            shown = name.decode()
+            return _refuse(
+                session,
+                ReplyError(
+                    f"ERR Can't execute '{shown}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET "
+                    "are allowed in this context"
+                ),
+            )
+    if command.write or name == b"exec":
+        error = server.why_no_writes(command, session)
+        if error is not None:
+            return _refuse(session, error)
+    if session.multi is not None and name not in IN_MULTI:
+        if command.no_multi:
+            return _refuse(session, ReplyError("ERR Command not allowed inside a transaction"))
+        session.multi.append((command, argv))
+        return QUEUED if _may_reply(session) else NO_REPLY
+    if server.paused(command, session):
+        return _park(session, Park("pause", ready=lambda: not server.paused(command, session)), argv)
+    if server.monitors and not command.skip_monitor:
+        server.feed_monitors(session, argv)
+    return None
+
+
+def _refuse(session: Session, error: ReplyError) -> bytes:
+    """The reply to a request that will not run; inside MULTI it also breaks the transaction."""
+    session.server.count_error(error)
+    if session.multi is not None:
+        session.multi_broken = True
+    if session.gate and not _may_reply(session):
+        return NO_REPLY
+    return session.encode(error)
+
+
+def _may_reply(session: Session) -> bool:
+    """CLIENT REPLY OFF and SKIP."""
+    if session.skip_next:
+        session.skip_next -= 1
+        session.update_gate()
+        return False
+    return session.reply_on
+
+
+def _wait_for_elements(session: Session, command: Command, argv: Argv) -> Park | None:
+    """Bring large cold collections among the declared keys into memory in steps, the client waiting meanwhile."""
+    if not command.first_key and not command.movablekeys:
+        return None
+    db = session.db
+    for key in command.keys(argv):
+        entry = db.hot.get(key)
+        if entry is None and not db.complete:
+            entry = db.find(key)
+        if isinstance(entry, Collection) and not entry.loaded and entry.size > BIG:
+            session.server.load_in_steps(entry)
+            return Park("loading", ready=_LoadedNow(entry))
+    return None
+
+
+class _LoadedNow:
+    """Asks whether a collection has come into memory."""
+
+    def __init__(self, entry: Collection) -> None:
+        self.entry = entry
+
+    def __call__(self) -> bool:
+        return self.entry.loaded
+
+
+def _park(session: Session, park: Park, argv: Argv) -> bytes:
+    """Let the client wait; its further requests queue up behind."""
+    park.argv = argv
+    park.db = session.db
+    park.since_ms = session.ds.now
+    session.server.park(session, park)
+    return NO_REPLY
+
+
+def _text(raw: bytes) -> str:
+    """Client bytes for an error message: at most 128, whatever they are."""
+    return raw[:128].decode("latin-1")

@@ -1,0 +1,655 @@
+"""The server: one directory, its listeners, its clients, and the ticks and timers between them.
+
+Order within a tick: requests run (log appended in memory) → the log is written → replies that are safe enough leave →
+a sync is begun for the others. Only one sync is under way at a time; what is committed meanwhile shares the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from queue import SimpleQueue
+from random import Random
+from typing import TYPE_CHECKING, Any, Final
+
+from perdure import cron
+from perdure.commands import FAMILIES
+from perdure.dispatch import run as run_command
+from perdure.errors import ReplyError
+from perdure.net import HELD_MAX, Connection
+from perdure.registry import Command, build_table
+from perdure.session import Argv, Level, Park, Session, Watched
+from perdure.wakeups import Wakeups
+from perdure_storage.effects import DROP_SPACE, Effect
+from perdure_storage.engine import Engine, Options
+from perdure_storage.errors import LogPoisoned, StorageError
+
+if TYPE_CHECKING:
+    from perdure.config import Config
+    from perdure_storage.files import File
+    from perdure_storage.types.entry import Collection
+
+log = logging.getLogger("perdure")
+
+LEVELS: Final = {"no": Level.NO, "everysec": Level.EVERYSEC, "always": Level.ALWAYS}
+OVERDUE_MS: Final = 2000
+"""At level everysec, replies to writers wait once the oldest write has waited that long for a sync."""
+LOAD_STEP_ROWS: Final = 500
+
+
+class SyncThread:
+    """fdatasync off the loop: blocking calls that give the interpreter lock away. One at a time."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, done: Callable[[list[File], int, OSError | None], None]) -> None:
+        self._loop = loop
+        self._done = done
+        self._jobs: SimpleQueue[tuple[list[File], int] | None] = SimpleQueue()
+        self.busy = False
+        self._thread = threading.Thread(target=self._work, name="log-sync", daemon=True)
+        self._thread.start()
+
+    def start(self, files: list[File], lsn: int) -> None:
+        self.busy = True
+        self._jobs.put((files, lsn))
+
+    def stop(self) -> None:
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            files, lsn = job
+            failure: OSError | None = None
+            try:
+                for handle in files:
+                    handle.sync()
+            except OSError as error:
+                failure = error
+            try:
+                self._loop.call_soon_threadsafe(self._done, files, lsn, failure)
+            except RuntimeError:
+                return  # the loop is closed: nobody waits any more
+
+
+class Server:
+    """Everything that lives as long as the process. `ctx.server` of the server and connection commands."""
+
+    def __init__(self, config: Config, engine: Engine) -> None:
+        self.config = config
+        self.engine = engine
+        self.dataset = engine.dataset
+        self.commands: dict[bytes, Command] = build_table(FAMILIES)
+        self.random = Random()
+        self.run_id = os.urandom(20).hex()
+        self.started_ms = engine.clock.now_ms()
+        self.loop: asyncio.AbstractEventLoop
+        self.sync_thread: SyncThread
+        self.listeners: list[asyncio.AbstractServer] = []
+        self.port = 0
+        # clients
+        self.sessions: dict[int, Session] = {}
+        self.next_session = 1
+        self.ready: list[Session] = []
+        self.unsafe: dict[Session, None] = {}
+        self.throttled = False
+        self._slowed: list[Connection] = []
+        self.wakeups = Wakeups(self.rerun, self.reply_to_parked)
+        self.watchers: dict[Watched, set[Session]] = {}
+        self.monitors: set[Session] = set()
+        self.on_change: Callable[[list[Watched]], None] | None = None
+        # state of the tick and of admission
+        self.in_tick = False
+        self.gate = False
+        self.level = LEVELS[config.appendfsync]
+        self.unsynced_since_ms = 0
+        self.sync_started_ms = 0
+        self.pause_until_ms = 0
+        self.pause_all = False
+        self.active_expire = True
+        self.stopping: asyncio.Event
+        self.exit_code = 0
+        self.loading_steps: dict[Collection, Any] = {}
+        self.reset_stats()
+        config.on_change("appendfsync", lambda value: setattr(self, "level", LEVELS[value]))
+
+    def reset_stats(self) -> None:
+        """CONFIG RESETSTAT."""
+        self.total_connections = self.rejected_connections = 0
+        self.total_commands = 0
+        self.changes = self.saved_changes = 0
+        self.bytes_in = self.bytes_out = 0
+        self.protocol_errors = 0
+        self.syncs = 0
+        self.errors: dict[str, int] = {}
+        self.peak_memory = 0
+        for command in self.commands.values():
+            for each in (command, *(command.subcommands or {}).values()):
+                each.calls = each.failed = each.nanoseconds = 0
+        ds = self.dataset
+        ds.hits = ds.misses = ds.expired_keys = ds.expired_fields = ds.evicted_keys = 0
+
+    # -- lifetime ------------------------------------------------------------------------------------------------
+
+    async def serve(self, announce: Callable[[Server], None] | None = None) -> int:
+        """Listen until told to stop; returns the exit code. Raises OSError when it cannot listen."""
+        self.loop = asyncio.get_running_loop()
+        self.stopping = asyncio.Event()
+        self.sync_thread = SyncThread(self.loop, self._synced)
+        try:
+            await self.listen()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self.loop.add_signal_handler(number, self.stop)
+            self.watch_checkpointer()
+            timers = cron.start(self)
+            gc.collect()
+            gc.freeze()
+            gc.disable()
+            notify_systemd(b"READY=1")
+            if announce is not None:
+                announce(self)
+            await self.stopping.wait()
+            notify_systemd(b"STOPPING=1")
+            for timer in timers:
+                timer.cancel()
+            await self.drain()
+        finally:
+            for listener in self.listeners:
+                listener.close()
+            self.sync_thread.stop()
+        return self.exit_code
+
+    async def listen(self) -> None:
+        """Open the TCP and Unix listeners; `port` is then the one in use."""
+        config = self.config
+        self.port = config.port
+        if config.port >= 0 and not (config.port == 0 and config.unixsocket and not config.is_set("port")):
+            for address in config.bind:
+                optional = address.startswith("-")
+                try:
+                    listener = await self.loop.create_server(
+                        lambda: Connection(self),
+                        address.lstrip("-") if address not in ("*", "-*") else None,
+                        self.port,
+                        backlog=config.tcp_backlog,
+                        reuse_address=True,
+                    )
+                except OSError:
+                    if optional:
+                        continue
+                    raise
+                self.listeners.append(listener)
+                if not self.port:
+                    self.port = listener.sockets[0].getsockname()[1]
+        if config.unixsocket:
+            if os.path.exists(config.unixsocket):
+                os.unlink(config.unixsocket)
+            self.listeners.append(await self.loop.create_unix_server(lambda: Connection(self), config.unixsocket))
+            if config.unixsocketperm:
+                os.chmod(config.unixsocket, config.unixsocketperm)
+
+    def stop(self, exit_code: int = 0) -> None:
+        """Begin to shut down: what was acknowledged is safe, what is under way is finished."""
+        self.exit_code = exit_code
+        self.stopping.set()
+
+    async def drain(self) -> None:
+        """Answer what has been read, make it durable, let the replies leave, close the clients."""
+        for listener in self.listeners:
+            listener.close()
+        self.tick()
+        while self.sync_thread.busy:
+            await asyncio.sleep(0.001)
+        if self.engine.log.poison is None:
+            try:
+                self.engine.sync()
+            except LogPoisoned as error:
+                self.refuse_writes(error)
+        self.release()
+        for session in list(self.sessions.values()):
+            if session.peer is not None:
+                session.peer.close()
+        await asyncio.sleep(0.01)
+        if self.config.unixsocket and os.path.exists(self.config.unixsocket):
+            os.unlink(self.config.unixsocket)
+
+    # -- clients -------------------------------------------------------------------------------------------------
+
+    def connect(self, connection: Connection) -> Session:
+        """A client has connected."""
+        if not self.in_tick:
+            self.engine.update_time()
+        session = Session(self, self.next_session)
+        self.next_session += 1
+        session.peer = connection
+        transport = connection.transport
+        peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        session.address = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else f"{self.config.unixsocket}:0"
+        session.local_address = f"{local[0]}:{local[1]}" if isinstance(local, tuple) else f"{self.config.unixsocket}:0"
+        raw = transport.get_extra_info("socket")
+        if raw is not None and isinstance(peer, tuple):
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self.config.tcp_keepalive:
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, self.config.tcp_keepalive)
+        if len(self.sessions) >= self.config.maxclients:
+            self.rejected_connections += 1
+            transport.write(b"-ERR max number of clients reached\r\n")
+            session.closing = True
+            transport.close()
+            return session
+        self.total_connections += 1
+        self.sessions[session.id] = session
+        return session
+
+    def disconnect(self, session: Session) -> None:
+        """The client's socket is gone."""
+        if self.sessions.pop(session.id, None) is None:
+            return
+        session.closing = True
+        self.bytes_in += session.bytes_in
+        self.bytes_out += session.bytes_out
+        self.total_commands += session.commands
+        self.wakeups.remove(session)
+        session.discard()
+        self.pubsub_drop(session)
+        self.monitors.discard(session)
+        self.unsafe.pop(session, None)
+        session.backlog.clear()
+        session.peer = None
+
+    def pubsub_drop(self, session: Session) -> None:
+        """End all subscriptions of a session."""
+
+    def kill(self, session: Session, *, after_reply: bool = False) -> None:
+        """Close a client's connection."""
+        session.closing = True
+        if session.peer is not None and not after_reply:
+            session.peer.abort()
+
+    def send(self, session: Session, data: bytes) -> None:
+        """Queue reply or push bytes for a session; they leave at the end of the tick."""
+        if not session.out:
+            self.ready.append(session)
+        session.out.append(data)
+        if not self.in_tick:
+            self.begin_tick()
+
+    # -- the tick ------------------------------------------------------------------------------------------------
+
+    def begin_tick(self) -> None:
+        """First request after a pause: the clock is read once for all that arrive together."""
+        self.in_tick = True
+        self.engine.update_time()
+        self.loop.call_soon(self.tick)
+
+    def tick(self) -> None:
+        """Write the log, let replies leave."""
+        self.in_tick = False
+        records = self.engine.log
+        if records.buffered:
+            try:
+                records.flush()
+            except LogPoisoned as error:
+                self.refuse_writes(error)
+        lsn, durable = records.next_lsn - 1, records.durable_lsn
+        now = self.dataset.now
+        if lsn > durable and not self.unsynced_since_ms:
+            self.unsynced_since_ms = now
+        unsafe = Level.ALWAYS
+        if self.unsynced_since_ms and now - self.unsynced_since_ms > OVERDUE_MS:
+            unsafe = Level.EVERYSEC
+        if lsn <= durable:
+            unsafe = Level.ALWAYS + 1  # type: ignore[assignment]
+        ready, self.ready = self.ready, []
+        for session in ready:
+            out = session.out
+            if not out or session.peer is None:
+                continue
+            count = len(out)
+            data = out[0] if count == 1 else b"".join(out)
+            out.clear()
+            if session.pending or session.durability >= unsafe:
+                session.pending.append((lsn, data, count))
+                session.pending_bytes += len(data)
+                self.unsafe[session] = None
+                if session.pending_bytes > HELD_MAX:
+                    session.peer.hold(True)
+            else:
+                session.peer.send(data)
+                if session.closing:
+                    session.peer.close()
+        if self.unsafe and not self.sync_thread.busy:
+            self.start_sync()
+        if self.dataset.effects:  # expired on the way by something that was no command
+            self.engine.commit()
+
+    def start_sync(self) -> None:
+        """Sync what is written, unless a sync is under way (its end begins the next one)."""
+        records = self.engine.log
+        if self.sync_thread.busy or records.poison is not None:
+            return
+        try:
+            files, lsn = records.begin_sync()
+        except LogPoisoned as error:
+            self.refuse_writes(error)
+            return
+        if lsn > records.durable_lsn:
+            self.sync_started_ms = self.dataset.now
+            self.sync_thread.start(files, lsn)
+
+    def _synced(self, files: list[File], lsn: int, failure: OSError | None) -> None:
+        """A sync has ended (called on the loop)."""
+        self.sync_thread.busy = False
+        self.syncs += 1
+        records = self.engine.log
+        if failure is not None:
+            self.refuse_writes(records.poisoned_by(failure))
+            return
+        records.end_sync(files, lsn)
+        self.unsynced_since_ms = self.sync_started_ms if records.next_lsn - 1 > lsn else 0
+        self.release()
+        if self.unsafe:
+            self.start_sync()
+        if len(self.wakeups):
+            self.wakeups.poll(self.dataset.now)
+
+    def release(self) -> None:
+        """Let go of replies that have become safe."""
+        durable = self.engine.log.durable_lsn
+        for session in list(self.unsafe):
+            pending = session.pending
+            chunks = []
+            while pending and pending[0][0] <= durable:
+                chunks.append(pending.popleft()[1])
+            if not pending:
+                self.unsafe.pop(session, None)
+            peer = session.peer
+            if not chunks or peer is None:
+                continue
+            data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            session.pending_bytes -= len(data)
+            peer.send(data)
+            if not pending:
+                if session.pending_bytes <= HELD_MAX and not session.backlog:
+                    peer.hold(False)
+                if session.closing:
+                    peer.close()
+
+    # -- refusing and slowing writers ----------------------------------------------------------------------------
+
+    def refuse_writes(self, error: StorageError) -> None:
+        """The log took no more: writers that wait get the error, and the dataset goes back to what is safe."""
+        self.gate = True
+        if not isinstance(error, LogPoisoned):
+            return
+        log.error("the log is poisoned, writes are refused from now on: %s", error)
+        durable = self.engine.log.durable_lsn
+        if self.dataset.lsn - 1 > durable or self.engine.log.next_lsn - 1 > durable:
+            self.engine.restore(durable)
+        answer = ReplyError(f"MISCONF {error}")
+        for session in list(self.unsafe):
+            count = 0
+            chunks = []
+            for lsn, data, replies in session.pending:
+                if lsn <= durable:
+                    chunks.append(data)
+                else:
+                    count += replies
+            session.pending.clear()
+            session.pending_bytes = 0
+            if session.peer is not None:
+                session.peer.send(b"".join(chunks) + session.encode(answer) * count)
+        self.unsafe.clear()
+        self.unsynced_since_ms = 0
+        if self.config.on_log_failure == "exit":
+            self.stop(1)
+
+    def why_no_writes(self, command: Command, session: Session) -> ReplyError | None:
+        """The reason why a write is refused at present."""
+        records = self.engine.log
+        if records.poison is not None:
+            return ReplyError(f"MISCONF {records.poison}")
+        if records.prepare_error is not None and records.room < records.segment_size // 4:
+            return ReplyError(
+                f"MISCONF The log cannot grow ({records.prepare_error.strerror}): writes are refused until there is "
+                "space again, reads go on"
+            )
+        if command.denyoom and self.over_memory():
+            return ReplyError("OOM command not allowed when used memory > 'maxmemory'.")
+        return None
+
+    def over_memory(self) -> bool:
+        """Is a Redis eviction policy asked for, and could it not make room?"""
+        config = self.config
+        if not config.maxmemory or config.maxmemory_policy == "noeviction":
+            return False
+        return self.dataset.used > config.maxmemory and not cron.evict_keys(self)
+
+    def update_gate(self) -> None:
+        """Recompute `gate` after anything it depends on was changed."""
+        records = self.engine.log
+        evicting = bool(self.config.maxmemory) and self.config.maxmemory_policy != "noeviction"
+        self.gate = bool(
+            records.poison is not None
+            or records.prepare_error is not None
+            or self.monitors
+            or self.pause_until_ms
+            or evicting
+        )
+
+    def throttle(self, connection: Connection) -> None:
+        """The tables are too far behind: this writer is not read from until they have caught up."""
+        connection.hold(True)
+        self._slowed.append(connection)
+
+    def unthrottle(self) -> None:
+        slowed, self._slowed = self._slowed, []
+        for connection in slowed:
+            connection.hold(False)
+
+    def paused(self, command: Command, session: Session) -> bool:
+        """Does CLIENT PAUSE hold this command back?"""
+        if not self.pause_until_ms:
+            return False
+        if self.dataset.now >= self.pause_until_ms:
+            self.pause_until_ms = 0
+            self.update_gate()
+            return False
+        if command.name == b"exec":
+            return self.pause_all or any(queued.write for queued, _ in session.multi or ())
+        return (self.pause_all and not command.name.startswith(b"client")) or command.write
+
+    # -- waiting clients -----------------------------------------------------------------------------------------
+
+    @property
+    def waiting(self) -> bool:
+        """Does anybody wait for a key?"""
+        return bool(self.wakeups)
+
+    def park(self, session: Session, park: Park) -> None:
+        """`session` waits; what it sends meanwhile goes to its backlog."""
+        self.wakeups.add(session, park)
+
+    def rerun(self, session: Session) -> bool:
+        """Run a parked session's command again; False when it has to go on waiting."""
+        park = self.wakeups.remove(session)
+        assert park is not None
+        from perdure.dispatch import execute
+
+        if park.reason in ("loading", "pause"):
+            reply = execute(session, park.argv)
+            if session.parked is not None:
+                return False
+        else:
+            command = self.commands[park.argv[0].lower()]
+            outcome = run_command(session, command, park.argv)
+            if type(outcome) is Park:
+                outcome.argv, outcome.db, outcome.since_ms = park.argv, session.db, park.since_ms
+                outcome.deadline_ms = park.deadline_ms
+                self.wakeups.add(session, outcome)
+                return False
+            reply = session.encode(outcome)
+        self._answer(session, reply)
+        return True
+
+    def reply_to_parked(self, session: Session, reply: Any) -> None:
+        """The wait has ended with this reply."""
+        self._answer(session, session.encode(reply))
+
+    def _answer(self, session: Session, reply: bytes) -> None:
+        if reply:
+            self.send(session, reply)
+        if session.backlog:
+            self.loop.call_soon(self._resume, session)
+
+    def _resume(self, session: Session) -> None:
+        if session.peer is not None:
+            if not self.in_tick:
+                self.begin_tick()
+            session.peer.run_backlog()
+
+    def load_in_steps(self, entry: Collection) -> None:
+        """Bring a large collection into memory a step at a time; clients that want it are parked meanwhile."""
+        if entry in self.loading_steps:
+            return
+        snapshot = self.engine.snapshot()
+        steps = self.loading_steps[entry] = entry.load_steps(snapshot, LOAD_STEP_ROWS)
+
+        def step() -> None:
+            if next(steps, self) is not self:
+                self.loop.call_soon(step)
+                return
+            del self.loading_steps[entry]
+            snapshot.close()
+            self.wakeups.poll(self.dataset.now)
+
+        self.loop.call_soon(step)
+
+    # -- consequences of changes ---------------------------------------------------------------------------------
+
+    def keys_changed(self, marks: Iterable[Watched]) -> None:
+        """Tell everybody who asked: transactions that watch, clients that wait, caches that track."""
+        watchers, wakeups = self.watchers, self.wakeups
+        marks = list(marks)
+        for mark in marks:
+            for session in watchers.get(mark, ()):
+                session.watch_broken = True
+            if wakeups:
+                wakeups.signal(mark)
+        if self.on_change is not None:
+            self.on_change(marks)
+
+    def marks_of_databases(self, effects: list[Effect]) -> list[Watched]:
+        """What is watched or waited for in databases that were flushed or swapped as a whole."""
+        dropped = {effect[1] for effect in effects if effect[0] == DROP_SPACE}
+        return [mark for mark in self.watchers if not dropped or mark[0] in dropped]
+
+    def swap_databases(self, first: int, second: int) -> None:
+        """SWAPDB: every session that had one selected now sees the other."""
+        self.dataset.swap(first, second)
+        places = {id(db): db for db in (self.dataset.databases[first], self.dataset.databases[second])}
+        other = {id(self.dataset.databases[first]): second, id(self.dataset.databases[second]): first}
+        for session in self.sessions.values():
+            if id(session.db) in places:
+                park = self.wakeups.remove(session) if session.parked is not None else None
+                session.db = self.dataset.databases[other[id(session.db)]]
+                if park is not None:
+                    park.db = session.db
+                    self.wakeups.add(session, park)
+                    for key in park.keys:
+                        self.wakeups.signal((session.db.space, key))
+
+    def count_error(self, error: ReplyError) -> None:
+        prefix = error.text.partition(" ")[0]
+        self.errors[prefix] = self.errors.get(prefix, 0) + 1
+
+    def feed_monitors(self, session: Session, argv: Argv) -> None:
+        """MONITOR: one line for each command that runs."""
+        now = self.engine.clock.now_us()
+        words = " ".join(quoted(arg) for arg in argv)
+        line = f"{now // 1_000_000}.{now % 1_000_000:06d} [{session.db.index} {session.address}] {words}"
+        for monitor in self.monitors:
+            self.send(monitor, monitor.encode(line))
+
+    # -- the checkpointer ----------------------------------------------------------------------------------------
+
+    def watch_checkpointer(self) -> None:
+        """Hear the checkpointer's messages as they come."""
+        process = self.engine.process
+        if process is not None:
+            self.loop.add_reader(process.fileno(), self._checkpointer_spoke, process)
+
+    def _checkpointer_spoke(self, process: Any) -> None:
+        engine = self.engine
+        descriptor = process.fileno()
+        engine.update_time()
+        engine.poll()
+        if engine.process is not process:
+            self.loop.remove_reader(descriptor)
+            self.watch_checkpointer()
+            log.error("%s; another one was started", engine.checkpoint_error)
+        cron.check_lag(self)
+
+
+def quoted(raw: bytes) -> str:
+    """Bytes as MONITOR and SLOWLOG show them."""
+    simple = {34: '\\"', 92: "\\\\", 10: "\\n", 13: "\\r", 9: "\\t", 7: "\\a", 8: "\\b"}
+    return '"' + "".join(simple.get(b) or (chr(b) if 32 <= b < 127 else f"\\x{b:02x}") for b in raw) + '"'
+
+
+def notify_systemd(message: bytes) -> None:
+    """Tell systemd, when it asked to be told (Type=notify)."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if address:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+            line.connect("\0" + address[1:] if address.startswith("@") else address)
+            line.sendall(message)
+
+
+def run(config: Config) -> int:
+    """Open the directory and serve until stopped; returns the exit code. Problems are one line on stderr."""
+    import uvloop
+
+    sys.setswitchinterval(5e-4)
+    options = Options(
+        databases=config.databases,
+        segment_size=config.wal_segment_size,
+        lag_bytes=config.checkpoint_lag,
+        separate=True,
+    )
+    try:
+        engine = Engine.open(config.dir, options)
+    except (StorageError, OSError) as error:
+        log.error("%s", error)
+        return 1
+    log.info("%s: %s", config.dir, engine.recovered)
+    server = Server(config, engine)
+    try:
+        code = uvloop.run(server.serve(announce))
+    except OSError as error:
+        log.error("cannot listen on %s port %s: %s", " ".join(config.bind), config.port, error)
+        engine.close()
+        return 1
+    try:
+        engine.close()
+    except (StorageError, OSError) as error:
+        log.error("the shutdown was not clean, but nothing acknowledged is lost: %s", error)
+        return 1
+    log.info("bye: everything is in the tables")
+    return code
+
+
+def announce(server: Server) -> None:
+    """Say where we listen."""
+    if server.config.port == 0 and server.port:
+        print(server.port, flush=True)
+    log.info("ready on port %s, appendfsync %s", server.port, server.config.appendfsync)
+
+

@@ -1,0 +1,183 @@
+"""One client's state, without its socket: what commands of the connection family see as `ctx`.
+
+`gate` is the one flag the hot path asks: it is set while anything about this session makes a command's admission more
+than a table look-up (not authenticated, in MULTI, subscribed, replies switched off, paused, ...).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from perdure.resp import encode2, encode3
+
+if TYPE_CHECKING:
+    from perdure.registry import Command
+    from perdure.server import Server
+    from perdure_storage.keyspace import Keyspace
+
+Argv = list[bytes]
+Watched = tuple[int, bytes]
+
+
+class Level(IntEnum):
+    """How safe the log must be before a reply leaves."""
+
+    NO = 0
+    EVERYSEC = 1
+    ALWAYS = 2
+
+
+class Park:
+    """Why a client is waiting; a handler returns one instead of a reply.
+
+    When one of `keys` changes, or `ready` says yes, the command runs again, and may return another Park (the first
+    one's deadline stays). At `deadline_ms` (0: never) the reply is `on_timeout`. Inside MULTI and scripts nothing
+    waits: `on_timeout` is the reply at once.
+    """
+
+    __slots__ = ("keys", "deadline_ms", "on_timeout", "ready", "argv", "reason", "since_ms", "db")
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        keys: tuple[bytes, ...] = (),
+        deadline_ms: int = 0,
+        on_timeout: Any = None,
+        ready: Callable[[], bool] | None = None,
+    ) -> None:
+        self.reason = reason
+        self.keys = keys
+        self.deadline_ms = deadline_ms
+        self.on_timeout = on_timeout
+        self.ready = ready
+        self.argv: Argv = []
+        self.since_ms = 0
+        self.db: Keyspace | None = None
+
+
+NO_REPLY: Final = b""
+
+
+class Session:
+    """See the module. Handlers with `ctx` may read and set everything here; `peer` is the connection, or None in
+    process."""
+
+    __slots__ = (
+        "server", "ds", "db", "id", "gate", "protocol", "encode", "out", "pending", "pending_bytes", "parked", "backlog",
+        "level", "authenticated", "user", "name", "lib_name", "lib_ver", "multi", "multi_broken", "watched", "watch_broken",
+        "reply_on", "skip_next", "no_evict", "no_touch", "monitoring", "channels", "patterns", "shard_channels", "tracking",
+        "peer", "address", "local_address", "created_ms", "active_ms", "last_command", "commands", "closing", "in_exec",
+        "argv_bytes", "bytes_in", "bytes_out",
+    )  # fmt: skip
+
+    def __init__(self, server: Server, ident: int) -> None:
+        self.server = server
+        self.ds = server.dataset
+        self.db: Keyspace = server.dataset.databases[0]
+        self.id = ident
+        self.protocol = 2
+        self.encode: Callable[[Any], bytes] = encode2
+        self.out: list[bytes] = []
+        self.pending: deque[tuple[int, bytes, int]] = deque()
+        self.pending_bytes = 0
+        self.parked: Park | None = None
+        self.backlog: deque[Argv] = deque()
+        self.level: Level | None = None
+        self.authenticated = not server.config.requirepass
+        self.user = b"default"
+        self.name = b""
+        self.lib_name = self.lib_ver = b""
+        self.multi: list[tuple[Command, Argv]] | None = None
+        self.multi_broken = False
+        self.watched: set[Watched] = set()
+        self.watch_broken = False
+        self.reply_on = True
+        self.skip_next = 0
+        self.no_evict = self.no_touch = self.monitoring = False
+        self.channels: set[bytes] = set()
+        self.patterns: set[bytes] = set()
+        self.shard_channels: set[bytes] = set()
+        self.tracking: Any = None
+        self.peer: Any = None
+        self.address = self.local_address = ""
+        self.created_ms = self.active_ms = server.dataset.now
+        self.last_command = "NULL"
+        self.commands = 0
+        self.closing = False
+        self.in_exec = False
+        self.bytes_in = self.bytes_out = 0
+        self.gate = False
+        self.update_gate()
+
+    def update_gate(self) -> None:
+        """Recompute `gate` after anything it depends on was changed."""
+        self.gate = bool(
+            not self.authenticated
+            or self.multi is not None
+            or not self.reply_on
+            or self.skip_next
+            or self.channels
+            or self.patterns
+            or self.shard_channels
+            or self.no_touch
+        )
+
+    def set_protocol(self, version: int) -> None:
+        """RESP2 or RESP3 from the next reply on."""
+        self.protocol = version
+        self.encode = encode3 if version == 3 else encode2
+
+    def select(self, index: int) -> None:
+        """Make database `index` the one that commands see. REQUIRES: it exists."""
+        self.db = self.ds.databases[index]
+
+    def reset(self) -> None:
+        """Back to what a fresh connection is, as RESET does; the password must be given again."""
+        self.discard()
+        self.server.pubsub_drop(self)
+        self.select(0)
+        self.set_protocol(2)
+        self.name = b""
+        self.level = None
+        self.reply_on, self.skip_next = True, 0
+        self.no_evict = self.no_touch = False
+        self.server.monitors.discard(self)
+        self.monitoring = False
+        self.tracking = None
+        self.user = b"default"
+        self.authenticated = not self.server.config.requirepass
+        self.update_gate()
+
+    def discard(self) -> None:
+        """Leave MULTI and forget what is watched."""
+        self.multi = None
+        self.multi_broken = False
+        self.unwatch()
+        self.update_gate()
+
+    def watch(self, key: bytes) -> None:
+        """Make EXEC fail if `key` changes before it."""
+        self.db.find(key)  # an expired key is deleted now, so that its deletion is not taken for a change
+        mark = (self.db.space, key)
+        if mark not in self.watched:
+            self.watched.add(mark)
+            self.server.watchers.setdefault(mark, set()).add(self)
+
+    def unwatch(self) -> None:
+        watchers = self.server.watchers
+        for mark in self.watched:
+            sessions = watchers[mark]
+            sessions.discard(self)
+            if not sessions:
+                del watchers[mark]
+        self.watched.clear()
+        self.watch_broken = False
+
+    @property
+    def durability(self) -> Level:
+        """The level in force for this connection's replies."""
+        return self.level if self.level is not None else self.server.level

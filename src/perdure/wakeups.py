@@ -1,0 +1,89 @@
+"""Who is waiting, for what, and in which order they are served.
+
+Clients waiting for a key are served in order of arrival when it changes, each by running its command again; what that
+changes may wake others, until nothing more is ready (as Redis serves blocked clients between commands).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from perdure.session import Park, Session, Watched
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+
+class Wakeups:
+    """`rerun(session)` runs the parked command again and returns whether it got a reply (False: parked still)."""
+
+    def __init__(self, rerun: Callable[[Session], bool], reply: Callable[[Session, Any], None]) -> None:
+        self._rerun = rerun
+        self._reply = reply
+        self._by_key: dict[Watched, dict[Session, None]] = {}
+        self._parked: dict[Session, None] = {}
+        self.signaled: deque[Watched] = deque()
+
+    def __bool__(self) -> bool:
+        """Does anybody wait for a key?"""
+        return bool(self._by_key)
+
+    def __len__(self) -> int:
+        return len(self._parked)
+
+    def __iter__(self) -> Iterable[Session]:  # type: ignore[override]
+        return iter(self._parked)
+
+    def add(self, session: Session, park: Park) -> None:
+        """`session` waits from now on."""
+        session.parked = park
+        self._parked[session] = None
+        if park.keys and park.db is not None:
+            for key in park.keys:
+                self._by_key.setdefault((park.db.space, key), {})[session] = None
+
+    def remove(self, session: Session) -> Park | None:
+        """`session` waits no more; returns what it waited for."""
+        park, session.parked = session.parked, None
+        self._parked.pop(session, None)
+        if park is not None and park.keys and park.db is not None:
+            for key in park.keys:
+                self._forget((park.db.space, key), session)
+        return park
+
+    def _forget(self, mark: Watched, session: Session) -> None:
+        waiting = self._by_key.get(mark)
+        if waiting is not None:
+            waiting.pop(session, None)
+            if not waiting:
+                del self._by_key[mark]
+
+    def signal(self, mark: Watched) -> None:
+        """The key has changed; `serve` will see to those who wait for it."""
+        if mark in self._by_key:
+            self.signaled.append(mark)
+
+    def serve(self) -> None:
+        """Run the commands of those whose key was signaled, in order of arrival, until nothing is left to do."""
+        while self.signaled:
+            mark = self.signaled.popleft()
+            for session in list(self._by_key.get(mark, ())):
+                if session.parked is not None:
+                    self._rerun(session)
+
+    def poll(self, now_ms: int) -> None:
+        """Time passes: end what has waited long enough, run again what says it is ready."""
+        for session in list(self._parked):
+            park = session.parked
+            if park is None:
+                continue
+            if park.ready is not None and park.ready():
+                self._rerun(session)
+            elif park.deadline_ms and park.deadline_ms <= now_ms:
+                self.remove(session)
+                self._reply(session, park.on_timeout)
+
+    def next_deadline(self) -> int:
+        """The earliest deadline (0: none)."""
+        return min((s.parked.deadline_ms for s in self._parked if s.parked and s.parked.deadline_ms), default=0)
