@@ -198,24 +198,24 @@ class Config:
 
     def _checked(self, pairs: Iterable[tuple[str, str]]) -> dict[Directive, object]:
         """The new value of each directive, in order. Refuses in the order Redis does: names first, then values."""
-        named: list[tuple[Directive, str]] = []
-        seen: set[str] = set()
+        named: dict[str, tuple[Directive, str]] = {}
         for name, text in pairs:
             lowered = name.lower()
             directive = BY_NAME.get(lowered)
             if directive is None:
                 raise UnknownDirective(name)
             if directive.change != RUNTIME:
-                raise ConfigError(
-                    lowered, f"can't set {'immutable' if directive.change == STARTUP else 'protected'} config"
-                )
-            if lowered in seen:
+                what = "immutable" if directive.change == STARTUP else "protected"
+                raise ConfigError(lowered, f"can't set {what} config")
+            if lowered in named:
                 raise ConfigError(name, "duplicate parameter")
-            seen.add(lowered)
-            named.append((directive, text))
+            named[lowered] = directive, text
         wanted: dict[Directive, object] = {}
-        for directive, text in named:
-            wanted[directive] = directive.parse(text, wanted.get(directive, self.value(directive)))
+        for name, (directive, text) in named.items():
+            try:
+                wanted[directive] = directive.parse(text, wanted.get(directive, self.value(directive)))
+            except ConfigError as bad:
+                raise ConfigError(name, bad.why) from None
         return wanted
 
     def on_change(self, name: str, listener: OnChange) -> None:

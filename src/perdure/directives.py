@@ -326,7 +326,7 @@ GROUPS: Final[tuple[Group, ...]] = (
             D("masterauth", TEXT, ""),
             D("min-replicas-to-write", COUNT, "0", aliases=("min-slaves-to-write",)),
             D("min-replicas-max-lag", COUNT, "10", aliases=("min-slaves-max-lag",)),
-            D("repl-backlog-size", Int(1, LONG_MAX), "1048576"),
+            D("repl-backlog-size", Memory(1), "1mb"),
             D("repl-backlog-ttl", LONG, "3600"),
             D("repl-disable-tcp-nodelay", YES_NO, "no"),
             D("repl-diskless-load", Choice("disabled", "on-empty-db", "swapdb"), "disabled"),

@@ -1,0 +1,50 @@
+"""Glob patterns, as Redis has them, and never in more than linear time."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from perdure.glob import glob_matcher, literal_prefix
+
+MATCHES = [
+    (b"", b""), (b"*", b""), (b"*", b"any\n\0"), (b"**", b"x"), (b"h?llo", b"hello"), (b"h*llo", b"hllo"),
+    (b"h*llo", b"heeello"), (b"h[ae]llo", b"hallo"), (b"h[^e]llo", b"hallo"), (b"h[a-c]llo", b"hbllo"),
+    (b"h[c-a]llo", b"hbllo"), (b"h\\?llo", b"h?llo"), (b"a\\", b"a\\"), (b"[\\]]", b"]"), (b"[a-]", b"^"),
+    (b"*ab", b"abab"), (b"a*b*c", b"axbxbxc"), (b"[^]", b"x"), (b"a.b", b"a.b"), (b"[a", b"a"),
+    (b"?", b"\xff"), (b"[\x80-\xff]", b"\xe9"), (b"*\n*", b"a\nb"), (b"a**b", b"ab"), (b"ab*", b"ab"),
+]  # fmt: skip
+
+MISSES = [
+    (b"", b"x"), (b"?", b""), (b"h?llo", b"hllo"), (b"h[^e]llo", b"hello"), (b"h[ae]llo", b"hillo"), (b"[]", b"]"),
+    (b"h\\?llo", b"hello"), (b"[", b""), (b"[", b"["), (b"[a-]", b"-"), (b"a.b", b"axb"), (b"*ab", b"abc"), (b"a*b*c", b"axc"), (b"abc", b"abc\n"), (b"a", b"A"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("pattern", "text"), MATCHES)
+def test_matches(pattern: bytes, text: bytes) -> None:
+    assert glob_matcher(pattern)(text)
+
+
+@pytest.mark.parametrize(("pattern", "text"), MISSES)
+def test_misses(pattern: bytes, text: bytes) -> None:
+    assert not glob_matcher(pattern)(text)
+
+
+def test_case_may_be_ignored() -> None:
+    assert glob_matcher(b"MAX[a-z]*", ignore_case=True)(b"maxMemory")
+
+
+def test_a_hostile_pattern_takes_no_time() -> None:
+    started = time.perf_counter()
+    assert not glob_matcher(b"a*" * 200 + b"b")(b"a" * 20_000)
+    assert time.perf_counter() - started < 1
+
+
+@pytest.mark.parametrize(
+    ("pattern", "prefix"),
+    [(b"user:*", b"user:"), (b"*", b""), (b"plain", b"plain"), (b"a?b", b"a"), (b"a[bc]", b"a"), (b"a\\*", b"a")],
+)
+def test_the_prefix_a_scan_may_seek_to(pattern: bytes, prefix: bytes) -> None:
+    assert literal_prefix(pattern) == prefix
