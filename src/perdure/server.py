@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterable
 from queue import SimpleQueue
 from random import Random
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from perdure import cron
@@ -42,6 +43,8 @@ LEVELS: Final = {"no": Level.NO, "everysec": Level.EVERYSEC, "always": Level.ALW
 OVERDUE_MS: Final = 2000
 """At level everysec, replies to writers wait once the oldest write has waited that long for a sync."""
 LOAD_STEP_ROWS: Final = 500
+QUICK_SYNC_S: Final = 0.001
+"""A disk that syncs faster than this is synced on the loop; a slower one in the thread, while commands go on."""
 
 
 class SyncThread:
@@ -110,6 +113,8 @@ class Server:
         self.level = LEVELS[config.appendfsync]
         self.unsynced_since_ms = 0
         self.sync_started_ms = 0
+        self._sync_started = 0.0
+        self.quick_disk = True
         self.pause_until_ms = 0
         self.pause_all = False
         self.active_expire = True
@@ -298,6 +303,8 @@ class Server:
                 records.flush()
             except LogPoisoned as error:
                 self.refuse_writes(error)
+        if self.level is Level.ALWAYS and self.quick_disk and records.written_lsn > records.durable_lsn:
+            self.sync_here()
         lsn, durable = records.next_lsn - 1, records.durable_lsn
         now = self.dataset.now
         if lsn > durable and not self.unsynced_since_ms:
@@ -330,6 +337,19 @@ class Server:
         if self.dataset.effects:  # expired on the way by something that was no command
             self.engine.commit()
 
+    def sync_here(self) -> None:
+        """Sync on the loop: on a quick disk that takes less than handing it to the thread and back."""
+        if self.sync_thread.busy:
+            return
+        started = monotonic()
+        try:
+            self.engine.log.sync()
+        except LogPoisoned as error:
+            self.refuse_writes(error)
+        self.syncs += 1
+        self.unsynced_since_ms = 0
+        self.quick_disk = monotonic() - started < QUICK_SYNC_S
+
     def start_sync(self) -> None:
         """Sync what is written, unless a sync is under way (its end begins the next one)."""
         records = self.engine.log
@@ -342,12 +362,14 @@ class Server:
             return
         if lsn > records.durable_lsn:
             self.sync_started_ms = self.dataset.now
+            self._sync_started = monotonic()
             self.sync_thread.start(files, lsn)
 
     def _synced(self, files: list[File], lsn: int, failure: OSError | None) -> None:
         """A sync has ended (called on the loop)."""
         self.sync_thread.busy = False
         self.syncs += 1
+        self.quick_disk = monotonic() - self._sync_started < QUICK_SYNC_S
         records = self.engine.log
         if failure is not None:
             self.refuse_writes(records.poisoned_by(failure))
