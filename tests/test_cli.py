@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
 import types
 from pathlib import Path
@@ -26,6 +27,9 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
 
     server.__dict__["run"] = run
     monkeypatch.setitem(sys.modules, "perdure.server", server)
+    logger = logging.getLogger("perdure")
+    monkeypatch.setattr(logger, "handlers", logger.handlers)
+    monkeypatch.setattr(logger, "level", logger.level)
     return configs
 
 
@@ -89,6 +93,24 @@ def test_a_mistake_is_one_line_and_exit_code_1(
     assert cli.main(words) == 1
     assert capsys.readouterr().err == f"perdure-server: {problem}\n"
     assert not started
+
+
+def test_messages_go_to_the_logfile_from_the_level_on(started: list[Config], tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    assert cli.main(["--logfile", str(path), "--loglevel", "warning"]) == 0
+    log = logging.getLogger("perdure")
+    log.info("quiet")
+    log.warning("loud")
+    started[0].set([("loglevel", "notice")])
+    log.info("heard")
+    assert [line.split()[-1] for line in path.read_text().splitlines()] == ["loud", "heard"]
+
+
+def test_a_logfile_that_cannot_be_written_is_told(started: list[Config], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--logfile", "/no/such/log"]) == 1
+    assert capsys.readouterr().err == (
+        "perdure-server: cannot write to logfile /no/such/log: No such file or directory\n"
+    )
 
 
 def test_help_fits_the_terminal_and_names_what_works(capsys: pytest.CaptureFixture[str]) -> None:

@@ -69,6 +69,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ConfigError, Mistake) as bad:
         print(f"{PROGRAM}: {bad}", file=sys.stderr)
         return 1
+    try:
+        start_logging(config)
+    except OSError as error:
+        print(f"{PROGRAM}: cannot write to logfile {config.logfile}: {error.strerror}", file=sys.stderr)
+        return 1
     if config.daemonize:
         go_to_background()
     from perdure.server import run
@@ -136,6 +141,20 @@ def go_to_background() -> None:
     for standard in (0, 1, 2):
         os.dup2(null, standard)
     os.close(null)
+
+
+def start_logging(config: Config) -> None:
+    """Send the server's messages where `logfile` says, from `loglevel` on. Raises OSError."""
+    import logging
+    from logging.handlers import WatchedFileHandler  # goes on in a new file when logrotate moves the old one
+
+    handler = WatchedFileHandler(config.logfile) if config.logfile else logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("perdure")
+    logger.handlers = [handler]
+    levels = {"debug": "DEBUG", "verbose": "INFO", "notice": "INFO", "warning": "WARNING"}
+    logger.setLevel(levels[config.loglevel])
+    config.on_change("loglevel", lambda level: logger.setLevel(levels[level]))
 
 
 # ------------------------------------------------------------------------------------------------------ help texts

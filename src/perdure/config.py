@@ -86,13 +86,10 @@ class Config:
     hz: int
 
     daemonize: bool
-    supervised: str
     pidfile: str
     logfile: str
     loglevel: str
     shutdown_timeout: int
-    shutdown_on_sigint: tuple[str, ...]
-    shutdown_on_sigterm: tuple[str, ...]
 
     slowlog_log_slower_than: int
     slowlog_max_len: int

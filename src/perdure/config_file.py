@@ -17,21 +17,16 @@ from typing import Final, NamedTuple
 
 from perdure.config import Config, ConfigError
 from perdure.directives import BY_NAME, DIRECTIVES, Directive
+from perdure.resp import split_words
 from perdure.value_kinds import SaveRules
 from perdure_storage.files import OsFiles, replace_whole
 
-__all__ = ["load_file", "load_text", "quote", "rewrite", "split_words"]
+__all__ = ["load_file", "load_text", "quote", "rewrite"]
 
 ENCODING: Final = "utf-8"
 INCLUDES_DEEP: Final = 16
 ADDED: Final = "# Added by CONFIG REWRITE"
 
-WORD: Final = re.compile(
-    r"""\s* (?: "(?P<double>(?:[^"\\]|\\.)*)" | '(?P<single>(?:[^'\\]|\\.)*)' | (?P<plain>[^\s"']\S*) ) (?=\s|$)""",
-    re.VERBOSE | re.DOTALL,
-)
-ESCAPE: Final = re.compile(r"\\(x[0-9a-fA-F]{2}|.)", re.DOTALL)
-CONTROL: Final = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "a": "\a"}
 TO_ESCAPE: Final = re.compile(r'[\x00-\x1f"\\\x7f\udc80-\udcff]')
 PLAIN: Final = re.compile(r"""[^\s"'\\#\x00-\x20\x7f\udc80-\udcff][^\s"'\\\x00-\x20\x7f\udc80-\udcff]*""")
 
@@ -61,35 +56,8 @@ def load_text(config: Config, text: str, source: str) -> None:
             raise ConfigError("", f"{line.place}: {bad}{hint}") from None
 
 
-def split_words(line: str) -> list[str]:
-    """The words of a line. Raises ValueError when quotes do not pair or something sticks to a closing one."""
-    words, at, line = [], 0, line.strip()
-    while at < len(line):
-        found = WORD.match(line, at)
-        if found is None:
-            raise ValueError("quotes do not pair")
-        at = found.end()
-        double, single, plain = found.group("double", "single", "plain")
-        if double is not None:
-            words.append(_unescape(double))
-        else:
-            words.append(plain if single is None else single.replace("\\'", "'"))
-    return words
-
-
-def _unescape(text: str) -> str:
-    def character(found: re.Match[str]) -> str:
-        code = found[1]
-        if len(code) == 1:
-            return CONTROL.get(code, code)
-        byte = int(code[1:], 16)
-        return chr(byte if byte < 0x80 else 0xDC00 + byte)  # as surrogateescape has it
-
-    return ESCAPE.sub(character, text).encode(ENCODING, "surrogateescape").decode(ENCODING, "surrogateescape")
-
-
 def quote(word: str) -> str:
-    """A word as `split_words` reads it back."""
+    """A word so that it is read back as it is."""
     if PLAIN.fullmatch(word):
         return word
     return '"' + TO_ESCAPE.sub(_escape, word) + '"'
@@ -114,10 +82,9 @@ def _lines(text: str, source: str, depth: int = 0) -> Iterator[Line]:
     """Each directive with its place, those of included files where they are included."""
     for number, raw in enumerate(text.split("\n"), 1):
         place = f"{source}:{number}"
-        try:
-            words = _directive_words(raw)
-        except ValueError as bad:
-            raise ConfigError("", f"{place}: {bad}") from None
+        words = _directive_words(raw)
+        if words is None:
+            raise ConfigError("", f"{place}: quotes do not pair, or something follows a closing one")
         if not words:
             continue
         if words[0] != "include":
@@ -137,12 +104,16 @@ def _read_included(path: str, place: str) -> str:
         raise ConfigError("", f"{place}: {error}") from None
 
 
-def _directive_words(raw: str) -> list[str]:
-    """Name (lower case) and words of a line; nothing for blank lines and comments. Raises ValueError."""
-    if not raw.strip() or raw.lstrip().startswith("#"):
+def _directive_words(raw: str) -> list[str] | None:
+    """Name (lower case) and words of a line; empty for blank lines and comments, None when its quotes do not pair."""
+    line = raw.strip()
+    if not line or line.startswith("#"):
         return []
-    words = split_words(raw)
-    return [words[0].lower(), *words[1:]]
+    words = split_words(line.encode(ENCODING, "surrogateescape"))
+    if words is None:
+        return None
+    name, *rest = (word.decode(ENCODING, "surrogateescape") for word in words)
+    return [name.lower(), *rest]
 
 
 # --------------------------------------------------------------------------------------------------------- rewrite
