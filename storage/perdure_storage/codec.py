@@ -29,7 +29,7 @@ MAX_BACK: Final = 0xFFFFFFFF
 BATCH: Final = 1
 _RETIRE_PACKER: Final = 1 << 20
 
-_crc_to_bytes = Struct("<I").pack
+crc_bytes = Struct("<I").pack
 _pack_head = RECORD.pack
 _packer = msgpack.Packer(use_bin_type=True)
 
@@ -48,21 +48,34 @@ def unpack(data: bytes) -> Any:
     return msgpack.unpackb(data, use_list=False, strict_map_key=False)
 
 
-def seal_record(salt: int, lsn: int, durable: int, kind: int, payload: bytes) -> bytes:
-    """One log record. `salt` is the segment's, already run through CRC32C; `durable` the newest durable LSN."""
+def seal_body_in_python(effects: Any, lsn: int, durable: int, kind: int) -> bytes:
+    """A log record of the packed `effects` but for its CRC; `durable` is the newest durable LSN."""
+    payload = pack(effects)
     back = lsn - durable
-    head = _pack_head(len(payload), lsn, back if back < MAX_BACK else MAX_BACK, kind)
-    return b"".join((_crc_to_bytes(crc32c(payload, crc32c(head, salt))), head, payload))
+    return _pack_head(len(payload), lsn, back if back < MAX_BACK else MAX_BACK, kind) + payload
+
+
+def seal_record(salt: int, lsn: int, durable: int, kind: int, payload: bytes) -> bytes:
+    """One log record with a payload of any bytes. `salt` is the segment's, already run through CRC32C."""
+    back = lsn - durable
+    body = _pack_head(len(payload), lsn, back if back < MAX_BACK else MAX_BACK, kind) + payload
+    return crc_bytes(crc32c(body, salt)) + body
 
 
 def seal_row(table: bytes, key: bytes, content: bytes) -> bytes:
     """What is stored for `content` at `key` of the table whose one-byte number is `table`."""
-    return _crc_to_bytes(crc32c(content, crc32c(key, crc32c(table)))) + content
+    return crc_bytes(crc32c(content, crc32c(key, crc32c(table)))) + content
 
 
 def open_row(table: bytes, key: bytes, stored: bytes) -> bytes | None:
     """The content of a stored row, or None when the check sum is wrong."""
     content = stored[4:]
-    if stored[:4] != _crc_to_bytes(crc32c(content, crc32c(key, crc32c(table)))):
+    if stored[:4] != crc_bytes(crc32c(content, crc32c(key, crc32c(table)))):
         return None
     return content
+
+
+try:  # the same in C, where a compiler was present at installation
+    from perdure_storage._fast import seal_body
+except ImportError:
+    seal_body = seal_body_in_python

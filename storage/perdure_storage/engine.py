@@ -22,7 +22,7 @@ from typing import Any, Final
 from perdure_storage.checkpoint import Checkpointer
 from perdure_storage.checkpointer import CheckpointerProcess, Message
 from perdure_storage.clock import Clock, SystemClock
-from perdure_storage.codec import pack, unpack
+from perdure_storage.codec import unpack
 from perdure_storage.errors import DirectoryLocked, LogFull, StorageError
 from perdure_storage.expiry import Sweeper
 from perdure_storage.files import File, Files, OsFiles
@@ -153,7 +153,7 @@ class Engine:
         if not effects:
             return dataset.lsn - 1
         try:
-            lsn = self.log.append(pack(effects))
+            lsn = self.log.append(effects)
         except LogFull:
             self.restore(self.log.next_lsn - 1)
             raise

@@ -24,11 +24,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from crc32c import crc32c
 
-from perdure_storage.codec import BATCH, RECORD, RECORD_HEADER, seal_record
+from perdure_storage.codec import BATCH, RECORD, RECORD_HEADER, crc_bytes, seal_body, seal_record
 from perdure_storage.errors import Corruption, LogFull, LogPoisoned, UnknownFormat
 from perdure_storage.files import ZEROS, File, Files, read_whole, replace_whole
 
@@ -448,23 +448,23 @@ class Log:
 
     # -- writing -------------------------------------------------------------------------------------------------
 
-    def append(self, payload: bytes) -> int:
-        """Frame one batch and give it the next LSN; returns it. Nothing is written before `flush`.
+    def append(self, effects: Any) -> int:
+        """Frame one batch (anything msgpack takes) and give it the next LSN; returns it. `flush` writes it.
 
         Raises LogFull (nothing happened, the same LSN comes next) or LogPoisoned.
         """
         if self.poison is not None:
             raise self.poison
         lsn = self.next_lsn
-        record = seal_record(self._seed, lsn, self.durable_lsn, BATCH, payload)
-        size = len(record)
+        body = seal_body(effects, lsn, self.durable_lsn, BATCH)
+        size = len(body) + 4
         if size > self.room:
             self._roll(size)
-            record = seal_record(self._seed, lsn, self.durable_lsn, BATCH, payload)
+        crc = crc_bytes(crc32c(body, self._seed))
         self.room -= size
         self.appended_bytes += size
-        self._buffer.append(record)
-        self._last_crc = record[:4]
+        self._buffer += (crc, body)
+        self._last_crc = crc
         self.next_lsn = lsn + 1
         return lsn
 
@@ -479,7 +479,7 @@ class Log:
         buffer = self._buffer
         if not buffer:
             return
-        data = buffer[0] if len(buffer) == 1 else b"".join(buffer)
+        data = b"".join(buffer)
         assert self._file is not None
         try:
             self._file.pwrite(data, self._offset)

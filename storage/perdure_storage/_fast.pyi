@@ -1,0 +1,3 @@
+from typing import Any
+
+def seal_body(effects: Any, lsn: int, durable: int, kind: int) -> bytes: ...
