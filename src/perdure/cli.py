@@ -161,10 +161,14 @@ def start_logging(config: Config) -> None:
 
 
 def version_text() -> str:
-    from perdure import __version__
+    from importlib.metadata import PackageNotFoundError, version
 
+    try:
+        own = version("perdure")
+    except PackageNotFoundError:
+        own = "(run from source)"
     python = ".".join(map(str, sys.version_info[:3]))
-    return f"{PROGRAM} {__version__} (Python {python})"
+    return f"{PROGRAM} {own}, Python {python}"
 
 
 def help_text(names: Sequence[str]) -> str:
