@@ -1,4 +1,4 @@
-"""What goes wrong on the client's side, in Redis' own words: clients branch on the first word, people search for the rest.
+"""What goes wrong on the client's side, in Redis' own words: clients branch on the first word, people search the rest.
 
 An error is made anew each time it is raised (`raise errors.syntax()`): an exception object raised again and again
 collects a traceback entry each time, and keeps what the frames it passed through held alive.

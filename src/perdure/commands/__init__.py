@@ -1,0 +1,9 @@
+"""The commands, one module for each Redis group (or a large part of one). A new module joins by being named here."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from perdure.registry import Family
+
+FAMILIES: Final[tuple[Family, ...]] = ()
