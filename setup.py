@@ -1,0 +1,28 @@
+"""The compiled halves: built where Cython and a C compiler are, left out where not (`PERDURE_PURE=1`: left out).
+
+Each has a fallback in Python beside it, and the tests run on both. Adding one is one line in COMPILED.
+"""
+
+import os
+
+from setuptools import Extension, setup
+
+COMPILED = {
+    "perdure_storage._fast": "storage/perdure_storage/_fast.pyx",
+}
+
+
+def extensions() -> list[Extension]:
+    """What can be compiled here."""
+    if os.environ.get("PERDURE_PURE") == "1":
+        return []
+    try:
+        from Cython.Build import cythonize
+    except ImportError:
+        return []
+    found = [Extension(name, [source], optional=True) for name, source in COMPILED.items()]
+    modules: list[Extension] = cythonize(found, language_level=3, compiler_directives={"annotation_typing": False})
+    return modules
+
+
+setup(ext_modules=extensions())

@@ -1,0 +1,1 @@
+"""The server: Redis' protocol and commands over `perdure_storage`."""

@@ -1,0 +1,5 @@
+"""The engine: a log, tables that it is folded into, and a cache in front. `Engine.open(path)` is the door."""
+
+from perdure_storage.engine import Engine, Options
+
+__all__ = ["Engine", "Options"]

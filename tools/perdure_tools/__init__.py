@@ -1,0 +1,1 @@
+"""The offline tool and the crash harness, on `perdure_storage` alone."""
