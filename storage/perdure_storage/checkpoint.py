@@ -94,6 +94,13 @@ class Folder:
         self.applied_lsn = lsn
         self.snapshot = self.tables.snapshot()
 
+    def forget(self) -> None:
+        """Drop the pending changes."""
+        self.rows[:] = empty_rows()
+        self.folded_bytes = 0
+        self.snapshot.close()
+        self.snapshot = self.tables.snapshot()
+
     def close(self) -> None:
         self.snapshot.close()
 
@@ -259,14 +266,20 @@ class Checkpointer:
         else:
             self._reader.reload()
         folder = self.folder
-        for record in self._reader.batches(folder.applied_lsn, upto):
-            try:
-                folder.fold(record.payload)
-            except (ValueError, TypeError, KeyError) as error:
-                raise Corruption(*self._reader.where(), f"batch {record.lsn} cannot be read: {error}") from error
-            if record.lsn == upto or folder.full():
-                folder.commit(record.lsn)
-                yield record.lsn
+        try:
+            for record in self._reader.batches(folder.applied_lsn, upto):
+                try:
+                    folder.fold(record.payload)
+                except (ValueError, TypeError, KeyError) as error:
+                    raise Corruption(*self._reader.where(), f"batch {record.lsn} cannot be read: {error}") from error
+                if record.lsn == upto or folder.full():
+                    folder.commit(record.lsn)
+                    yield record.lsn
+        except BaseException:  # the reader is ahead of the tables now: both begin again at `applied_lsn`
+            folder.forget()
+            self._reader.close()
+            self._reader = None
+            raise
 
     def reclaim(self) -> int:
         """One bounded step of garbage collection; returns the rows removed."""

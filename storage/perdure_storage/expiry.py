@@ -63,3 +63,5 @@ class Sweeper:
                     return
                 entry.load(ds.snapshot)
             db.purge_fields(entry, BIG)
+            if entry.size and entry.next_due() != entry.logged_due:  # set while the fields were not loaded
+                entry.touch()

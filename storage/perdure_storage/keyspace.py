@@ -162,6 +162,8 @@ class Keyspace:
 
     def set_string(self, key: bytes, value: Value, expire: int = 0) -> None:
         """Make the string `value` (not copied) the value of `key`, whatever was there."""
+        if len(value) > MAX_STRING:
+            raise TooLarge
         ds = self.ds
         entry = self.hot.get(key)
         if entry is None and not self.complete:
@@ -186,10 +188,8 @@ class Keyspace:
             entry = String(self, key, ds.lsn, expire, 0, value)
             self._insert(entry)
         if len(value) > INLINE_MAX:
-            if len(value) > MAX_STRING:
-                raise TooLarge
             entry.id = ds.new_id()
-        if expire:
+        if expire and expire != due:
             heappush(ds.young.due, (expire, self.space, key))
         ds.effects.append((fx.STRING, self.space, key, value, expire, due, entry.id))
 
@@ -197,23 +197,38 @@ class Keyspace:
         """Overwrite part of a string, filling with zeros up to `offset`; logs the part where that is shorter."""
         if offset + len(data) > MAX_STRING:
             raise TooLarge
+        ds = self.ds
         value = entry.value
+        before = len(value)
+        size = max(before, offset + len(data))
+        if size > INLINE_MAX and not entry.id:  # it outgrows its record: what there is goes into chunks first
+            entry.id = ds.new_id()
+            ds.effects.append((fx.STRING, self.space, entry.key, bytes(value), entry.expire, entry.expire, entry.id))
         if type(value) is not bytearray:
             value = entry.value = bytearray(value)
-        before = len(value)
         if offset > before:
             value.extend(bytes(offset - before))
         value[offset : offset + len(data)] = data
-        ds = self.ds
-        self.used += len(value) - before
+        self.used += size - before
         entry.lsn = ds.lsn
-        size = len(value)
-        if size <= WHOLE_MAX or (size > INLINE_MAX and not entry.id):
-            if size > INLINE_MAX:
-                entry.id = ds.new_id()
-            ds.effects.append((fx.STRING, self.space, entry.key, bytes(value), entry.expire, entry.expire, entry.id))
+        if size <= WHOLE_MAX:
+            ds.effects.append((fx.STRING, self.space, entry.key, bytes(value), entry.expire, entry.expire, 0))
         else:
             ds.effects.append((fx.PATCH, self.space, entry.key, entry.id, offset, bytes(data), size))
+
+    def write_string(self, key: bytes, entry: String | None, offset: int, data: Value) -> int:
+        """`patch_string` of what `find_string(key)` gave, the string made if there was none. Returns the new length."""
+        if entry is None:
+            if offset + len(data) <= WHOLE_MAX:
+                self.set_string(key, bytes(offset) + data)
+                return offset + len(data)
+            if offset + len(data) > MAX_STRING:
+                raise TooLarge
+            self.set_string(key, b"")
+            entry = self.hot[key]
+            assert type(entry) is String
+        self.patch_string(entry, offset, data)
+        return len(entry.value)
 
     def create(self, kind: type[Hash], key: bytes) -> Hash:
         """A new, empty collection at a free key. REQUIRES: at least one element is added in this transaction."""
@@ -259,6 +274,8 @@ class Keyspace:
         ds.effects.append((fx.DELETE, self.space, entry.key, old_due, 0, 0))
         if isinstance(entry, Collection):
             moved: Any = entry
+            if not moved.loaded and moved.logged_due != expire:  # only its fields can tell when they are due
+                moved.load(ds.snapshot)
             moved.db, moved.key = target, new_key
             moved.logged_due = 0
             moved.lsn = 0
@@ -425,7 +442,7 @@ class Keyspace:
         ds.counted.add(self)
 
     def load_record(self, key: bytes) -> Any:
-        """`_load` for one that will only be deleted: the chunks of a long string are not read."""
+        """`_load` for the sweep: the chunks of a long string that is due are not read."""
         return self._load(key, whole=False)
 
     def _load(self, key: bytes, whole: bool = True) -> Any:
@@ -438,7 +455,7 @@ class Keyspace:
         stored_key, record = decode(row_key, content)
         if stored_key != key:
             raise Corruption("keys", row_key.hex(), "two long keys share a digest")
-        if record.kind == Kind.CHUNKED and not whole:
+        if record.kind == Kind.CHUNKED and not whole and 0 < record.expire <= ds.now:
             record = record._replace(size=0)
         entry = self._entry(key, record)
         self.hot[key] = entry

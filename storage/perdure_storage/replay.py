@@ -6,6 +6,7 @@ after a failed write of the log.
 
 from __future__ import annotations
 
+from heapq import heappush
 from typing import Any
 
 from perdure_storage import effects as fx
@@ -22,6 +23,7 @@ class Replay:
     def __init__(self, dataset: Dataset) -> None:
         self.ds = dataset
         self._by_id: dict[int, Any] = {}
+        self._limbo = Keyspace(dataset, -1, 0)
         self._handlers: dict[int, fx.Handler] = {
             fx.STRING: self._string,
             fx.PATCH: self._patch,
@@ -71,19 +73,26 @@ class Replay:
     ) -> None:
         db = self._db(space)
         self._used_id(ident)
-        entry = db.find(key)
-        if entry is None or entry.id != ident:
+        here = db.find(key)
+        if kind == Kind.CHUNKED:
             moved = self._by_id.get(ident)
-            if kind == Kind.CHUNKED:
-                assert isinstance(moved, String)
-                db.set_string(key, moved.value, expire)
-                db.hot[key].id = ident
-                return
-            entry = moved if moved is not None else self._collection(ident, kind)
-            if entry.key != key or db.hot.get(key) is not entry:
-                entry.db, entry.key = db, key
+            assert isinstance(moved, String)
+            db.set_string(key, moved.value, expire)
+            db.hot[key].id = ident
+            return
+        entry = self._by_id.get(ident) or here or self._collection(ident, kind)
+        if entry is not here:
+            entry.db, entry.key = db, key
+            if here is None:
                 db._insert(entry)
+            else:  # `here` is the record alone, as the tables have it
+                db.hot[key] = entry
+                db.ring.append(entry)
+                db.used += entry.cost() - here.cost()
         entry.expire = expire
+        entry.logged_due = due
+        if due:
+            heappush(self.ds.young.due, (due, space, key))
         entry.touch()
 
     def _expire(self, space: int, key: bytes, expire: int, prev_due: int) -> None:
@@ -97,12 +106,14 @@ class Replay:
         db = self._db(space)
         entry = db.find(key)
         if entry is None:
+            self._by_id.pop(ident, None)
             return
         if not ident and entry.id:  # it goes on under another name: its RECORD follows
             if not isinstance(entry, String) and not entry.loaded:
                 entry.load(self.ds.snapshot)
-            self._by_id[entry.id] = entry
             db._detach(entry)
+            entry.db = self._limbo
+            self._by_id.setdefault(entry.id, entry)
         else:
             self._by_id.pop(entry.id, None)
             db.remove(entry)
@@ -116,6 +127,9 @@ class Replay:
 
     def _spaces(self, *spaces: int) -> None:
         ds = self.ds
+        for index in range(len(ds.databases), len(spaces)):
+            ds.databases.append(Keyspace(ds, index, -1 - index))
+            ds.databases[index].complete = True
         fresh = [space for space in spaces if space not in ds.spaces]
         for db in ds.databases:
             if db.space not in spaces and fresh:
@@ -135,11 +149,10 @@ class Replay:
         self.ds.next_id = max(self.ds.next_id, ident + 1)
 
     def _collection(self, ident: int, kind: int) -> Any:
-        """The loaded collection with this id, wherever it is; its RECORD comes at the end of the batch."""
+        """The loaded collection with this id. Until its RECORD, at the end of the batch, tells its key it is in limbo."""
         entry = self._by_id.get(ident)
         if entry is None:
-            db = self.ds.databases[0]
-            entry = COLLECTIONS[kind](db, b"", 0, 0, ident, new=False)
+            entry = COLLECTIONS[kind](self._limbo, b"", 0, 0, ident, new=False)
             entry.load(self.ds.snapshot)
             self._by_id[ident] = entry
         return entry

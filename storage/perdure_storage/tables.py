@@ -90,10 +90,16 @@ class Snapshot(Protocol):
     def scan(self, table: Table, start: bytes, stop: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
         """Rows with start <= key < stop, in order. Raises Corruption."""
 
+    def sift(self, table: Table, start: bytes, stop: bytes | None = None) -> Iterator[tuple[bytes, bytes | None]]:
+        """`scan` that gives None for the content of a damaged row, and goes on."""
+
     def scan_back(self, table: Table, start: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Rows with key <= start, in falling order."""
 
     def count(self, table: Table) -> int: ...
+
+    def sizes(self, table: Table) -> tuple[int, int]:
+        """(rows, bytes) of a table, the bytes as the driver counts them."""
 
     def close(self) -> None: ...
 
@@ -143,6 +149,22 @@ class LmdbSnapshot:
                     raise self._damaged(table, key)
                 yield key, content
 
+    def sift(self, table: Table, start: bytes, stop: bytes | None = None) -> Iterator[tuple[bytes, bytes | None]]:
+        tag = TABLE_TAG[table]
+        with self._txn.cursor(db=self._dbs[table]) as cursor:
+            if not (cursor.set_range(start) if start else cursor.first()):
+                return
+            for key, stored in cursor:
+                if stop is not None and key >= stop:
+                    return
+                yield key, open_row(tag, key, stored)
+
+    def sizes(self, table: Table) -> tuple[int, int]:
+        """(rows, bytes of pages) of a table."""
+        stat = self._txn.stat(self._dbs[table])
+        pages = stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
+        return int(stat["entries"]), int(pages * stat["psize"])
+
     def scan_back(self, table: Table, start: bytes) -> Iterator[tuple[bytes, bytes]]:
         with self._txn.cursor(db=self._dbs[table]) as cursor:
             found = cursor.set_range(start)
@@ -169,9 +191,12 @@ class LmdbSnapshot:
 
 
 class LmdbTables:
-    """The LMDB driver. `writable` in the one process that folds; everybody else reads."""
+    """The LMDB driver. `writable` in the one process that folds; everybody else reads.
 
-    def __init__(self, directory: str, *, writable: bool, map_size: int = MAP_SIZE) -> None:
+    `lock=False` leaves even the lock file alone: only for a directory that nobody writes to meanwhile.
+    """
+
+    def __init__(self, directory: str, *, writable: bool, lock: bool = True, map_size: int = MAP_SIZE) -> None:
         self.path = directory
         if writable:
             os.makedirs(directory, mode=0o700, exist_ok=True)
@@ -181,6 +206,7 @@ class LmdbTables:
             max_dbs=len(Table) + 4,
             max_readers=64,
             readonly=not writable,
+            lock=lock,
             create=writable,
             writemap=False,
             metasync=True,
@@ -188,9 +214,14 @@ class LmdbTables:
             readahead=False,
             mode=0o600,
         )
-        self._env.reader_check()
+        if lock:
+            self._env.reader_check()
         names = [table.name.lower().encode() for table in Table]
-        self._dbs = [self._env.open_db(name, create=writable) for name in names]
+        try:
+            self._dbs = [self._env.open_db(name, create=writable) for name in names]
+        except BaseException:
+            self._env.close()
+            raise
 
     def snapshot(self) -> LmdbSnapshot:
         try:
@@ -241,6 +272,10 @@ class LmdbTables:
             stat = txn.stat(database) if database is not None else self._env.stat()
             used += stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
         return max(0, int(self._env.info()["last_pgno"]) + 1 - used)
+
+    def last_transaction(self) -> int:
+        """LMDB's number of the newest commit."""
+        return int(self._env.info()["last_txnid"])
 
     def copy_compact(self, directory: str) -> None:
         """Write a compacted copy of the environment; the directory must exist and be empty."""

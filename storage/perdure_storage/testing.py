@@ -227,6 +227,13 @@ class MemorySnapshot:
                 return
             yield keys[index], rows[keys[index]]
 
+    def sift(self, table: Table, start: bytes, stop: bytes | None = None) -> Iterator[tuple[bytes, bytes | None]]:
+        return self.scan(table, start, stop)
+
+    def sizes(self, table: Table) -> tuple[int, int]:
+        rows = self._tables[table]
+        return len(rows), sum(len(key) + len(content) for key, content in rows.items())
+
     def scan_back(self, table: Table, start: bytes) -> Iterator[tuple[bytes, bytes]]:
         keys, rows = self._keys(table), self._tables[table]
         index = bisect_left(keys, start)

@@ -256,12 +256,25 @@ class LogReader:
 
     def batches(self, after: int, upto: int) -> Iterator[Record]:
         """Batches with after < lsn <= upto. Raises Corruption on a gap inside that range."""
-        while self.last_lsn < upto:
-            record = self._next()
-            if record is None:
-                raise Corruption(*self.where(), f"the log ends at LSN {self.last_lsn}, expected {upto}")
-            if record.kind == BATCH and record.lsn > after:
-                yield record
+        yield from self._after(after, upto)
+        if self.last_lsn < upto:
+            raise Corruption(*self.where(), f"the log ends at LSN {self.last_lsn}, expected {upto}")
+
+    def rest(self, after: int) -> Iterator[Record]:
+        """Batches behind `after` up to the end of what is valid, for one who only reads. Raises Corruption on a gap."""
+        return self._after(after, 1 << 64)
+
+    def _after(self, after: int, upto: int) -> Iterator[Record]:
+        expected = after + 1
+        while self.last_lsn < upto and (record := self._next()) is not None:
+            if record.lsn < expected:
+                continue
+            if record.lsn > expected:
+                break
+            expected += 1
+            yield record
+        if expected <= min(self.last_lsn, upto):
+            raise Corruption(*self.where(), f"the log begins at LSN {self.first_lsn}, but LSN {expected} is missing")
 
     def where(self) -> tuple[str, int]:
         """The file and offset where reading stands."""
@@ -332,7 +345,7 @@ class LogReader:
             reader.close()
             if begun:
                 discarded.append(segment)
-        if vouched > self.last_lsn and not (self.segment is None and not discarded and not self.manifest.segments):
+        if vouched > self.last_lsn:
             why = f"the log can be read to LSN {self.last_lsn} only, but {evidence} shows that {vouched} was durable"
             raise Corruption(*self.where(), why)
         offset = self._reader.offset if self._reader is not None else 0

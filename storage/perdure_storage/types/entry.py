@@ -10,8 +10,14 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from perdure_storage.keyspace import Dataset, Keyspace
-    from perdure_storage.tables import Snapshot
+    from perdure_storage.tables import Snapshot, Table
+
+Element = tuple[Any, ...]
+"""One part of a value, of bytes and numbers: two values of a type are equal when they have the same elements, in any
+order. A type in which order matters puts the place into the element. For people, digest and check alike."""
 
 ENTRY_COST: Final = 300
 """Bytes of memory of an entry beside its key and value: object, dict slot, ring slot, headers, numbers. Measured."""
@@ -62,6 +68,30 @@ class Entry:
 
     def cost(self) -> int:
         """Estimated bytes in memory."""
+        raise NotImplementedError
+
+    # -- for tools: every type says these of itself ----------------------------------------------------------------
+
+    tables: ClassVar[tuple[Table, ...]] = ()
+    """Where its rows are, each prefixed with the key's id."""
+
+    def elements(self) -> Iterator[Element]:
+        """The value in memory. REQUIRES of a collection: loaded."""
+        raise NotImplementedError
+
+    @staticmethod
+    def stored(snapshot: Snapshot, ident: int) -> Iterator[Element]:
+        """The same from the rows under `ident`, a few in memory at a time. Raises Corruption."""
+        raise NotImplementedError
+
+    @staticmethod
+    def plain(elements: Iterator[Element]) -> dict[str, Any]:
+        """The value in Python's own types: "value" and, where the type has more to say, further names."""
+        raise NotImplementedError
+
+    @staticmethod
+    def weigh_row(table: Table, row_key: bytes, content: bytes) -> int:
+        """How much of the record's size this row stands for. Raises ValueError or struct.error for one not well formed."""
         raise NotImplementedError
 
 

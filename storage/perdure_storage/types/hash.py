@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from perdure_storage.effects import HASH_DEL, HASH_PUT
 from perdure_storage.tables import Rows, Snapshot, Table, bounded, split_key, with_key
-from perdure_storage.types.entry import ELEMENT_COST, Collection, Kind, LoadSteps
+from perdure_storage.types.entry import ELEMENT_COST, Collection, Element, Kind, LoadSteps
 
 if TYPE_CHECKING:
     from perdure_storage.keyspace import Keyspace
@@ -97,9 +97,7 @@ class Hash(Collection):
         return heap[0][0] if heap else 0
 
     def next_due(self) -> int:
-        if not self.loaded:
-            return self.logged_due
-        due = self.field_due()
+        due = self.field_due() if self.loaded else self.logged_due  # unloaded: early at worst, and the sweep puts it right
         return min(due, self.expire) if due and self.expire else due or self.expire
 
     def expired_fields(self, now: int, limit: int) -> list[bytes]:
@@ -118,12 +116,7 @@ class Hash(Collection):
     def _load_steps(self, snapshot: Snapshot, rows_per_step: int) -> Iterator[None]:
         fields: dict[bytes, bytes] = {}
         weight = 0
-        for number, (row_key, content) in enumerate(
-            snapshot.scan(Table.HASHES, ID.pack(self.id), ID.pack(self.id + 1)), 1
-        ):
-            field, content = split_key(8, row_key, content)
-            expire = EXPIRE.unpack_from(content)[0]
-            value = content[8:]
+        for number, (field, value, expire) in enumerate(self.stored(snapshot, self.id), 1):
             fields[field] = value
             if expire:
                 self._set_ttl(field, expire)
@@ -133,6 +126,32 @@ class Hash(Collection):
         self.fields = fields
         self.size = len(fields)
         self.grow(weight)
+
+    tables = (Table.HASHES,)
+
+    def elements(self) -> Iterator[Element]:
+        ttl = self.ttl
+        return ((field, value, ttl.get(field, 0)) for field, value in self.values.items())
+
+    @staticmethod
+    def stored(snapshot: Snapshot, ident: int) -> Iterator[Element]:
+        for row_key, content in snapshot.scan(Table.HASHES, ID.pack(ident), ID.pack(ident + 1)):
+            field, content = split_key(ID.size, row_key, content)
+            yield field, content[EXPIRE.size :], EXPIRE.unpack_from(content)[0]
+
+    @staticmethod
+    def plain(elements: Iterator[Element]) -> dict[str, Any]:
+        fields, expiries = {}, {}
+        for field, value, expire in elements:
+            fields[field] = value
+            if expire:
+                expiries[field] = expire
+        return {"value": fields, "field_expire_ms": expiries} if expiries else {"value": fields}
+
+    @staticmethod
+    def weigh_row(table: Table, row_key: bytes, content: bytes) -> int:
+        EXPIRE.unpack_from(split_key(ID.size, row_key, content)[1])
+        return 1
 
 
 def fold_put(rows: list[Rows], ident: int, *triples: bytes | int) -> None:

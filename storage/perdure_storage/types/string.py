@@ -7,11 +7,12 @@ gigabyte rewrites one row. A change logs the whole value, or a PATCH where that 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from struct import Struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from perdure_storage.tables import Snapshot, Table
-from perdure_storage.types.entry import ENTRY_COST, Entry, Kind
+from perdure_storage.types.entry import ENTRY_COST, Element, Entry, Kind
 
 if TYPE_CHECKING:
     from perdure_storage.keyspace import Keyspace
@@ -46,6 +47,27 @@ class String(Entry):
     def cost(self) -> int:
         return ENTRY_COST + len(self.key) + len(self.value)
 
+    tables = (Table.STRINGS,)
+
+    def elements(self) -> Iterator[Element]:
+        yield (bytes(self.value),)
+
+    @staticmethod
+    def stored(snapshot: Snapshot, ident: int) -> Iterator[Element]:
+        yield (load_chunks(snapshot, ident, 1 << 62),)
+
+    @staticmethod
+    def plain(elements: Iterator[Element]) -> dict[str, Any]:
+        ((value,),) = elements
+        return {"value": value}
+
+    @staticmethod
+    def weigh_row(table: Table, row_key: bytes, content: bytes) -> int:
+        CHUNK_KEY.unpack(row_key)
+        if not 0 < len(content) <= CHUNK:
+            raise ValueError(f"a chunk of {len(content)} bytes")
+        return len(content)
+
 
 def chunks(ident: int, value: Value) -> dict[bytes, bytes]:
     """The rows of a long value."""
@@ -58,5 +80,7 @@ def chunks(ident: int, value: Value) -> dict[bytes, bytes]:
 
 def load_chunks(snapshot: Snapshot, ident: int, size: int) -> bytes:
     """The value of `size` bytes stored under `ident`."""
+    if not size:
+        return b""
     rows = snapshot.scan(Table.STRINGS, CHUNK_KEY.pack(ident, 0), CHUNK_KEY.pack(ident + 1, 0))
     return b"".join(content for _, content in rows)[:size]
