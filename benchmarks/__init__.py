@@ -1,0 +1,1 @@
+"""Named workloads, side by side with redis-server in one run."""
