@@ -78,6 +78,7 @@ class Engine:
             self._tables = opener(self.directory.tables)
             self._checkpointer = Checkpointer(self.files, self.directory.log, self._tables)
         self.dataset = Dataset(self._tables.snapshot(), options.databases)
+        self.dataset.random = options.random
         self.sweeper = Sweeper(self.dataset)
         self.log = Log(
             options.files,

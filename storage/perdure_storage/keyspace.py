@@ -14,9 +14,11 @@ here touches a file but the snapshot, or a clock: `now` and `tick` are set from 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from heapq import heappop, heappush, merge
-from itertools import islice
+from itertools import islice, repeat
+from operator import itemgetter
 from random import Random
 from typing import Any, Final
 
@@ -24,8 +26,8 @@ from perdure_storage import effects as fx
 from perdure_storage.codec import unpack
 from perdure_storage.errors import Corruption, TooLarge, WrongType
 from perdure_storage.records import COUNT_PREFIX, COUNTS, DUE, SPACE, Record, decode, expiry_key, record_key
-from perdure_storage.tables import Snapshot, Table, bounded, split_key
-from perdure_storage.types.entry import Collection, Entry, Kind
+from perdure_storage.tables import MAX_RAW, Snapshot, Table, bounded, split_key
+from perdure_storage.types.entry import Collection, DefaultLimits, Entry, Kind, Limits
 from perdure_storage.types.hash import Hash
 from perdure_storage.types.string import INLINE_MAX, WHOLE_MAX, String, Value, load_chunks
 
@@ -55,7 +57,7 @@ class Generation:
 
     def __init__(self) -> None:
         self.last_lsn = 0
-        self.born: dict[int, list[bytes]] = {}
+        self.born: dict[int, Born] = {}
         self.gone: list[tuple[Keyspace, bytes, int]] = []
         self.due: list[tuple[int, int, bytes]] = []
 
@@ -155,8 +157,26 @@ class Keyspace:
 
     def edit_hash(self, key: bytes) -> Hash:
         """The hash at `key`, made if absent. The caller must add a field to a new one."""
+        entry = self.hot.get(key)
+        if type(entry) is Hash and entry.fields is not None and not entry.expire and not entry.ttl:
+            entry.tick = self.ds.tick
+            return entry
         entry = self.find_hash(key)
         return entry if entry is not None else self.create(Hash, key)
+
+    def peek(self, key: bytes) -> tuple[int, int]:
+        """(kind, expire) of a live key, (0, 0) where there is none. It is not brought into memory, and not used by it."""
+        entry = self.hot.get(key)
+        if entry is not None:
+            kind, expire = int(entry.kind), entry.expire
+        elif self.complete or (record := self._read(key)) is None:
+            return 0, 0
+        else:
+            kind, expire = record.kind, record.expire
+        if expire and expire <= self.ds.now and not self.ds.keep_expired:
+            self.find(key)  # which deletes it
+            return 0, 0
+        return kind, expire
 
     # -- changing ------------------------------------------------------------------------------------------------
 
@@ -261,6 +281,23 @@ class Keyspace:
         self.ds.effects.append((fx.DELETE, self.space, entry.key, entry.due, entry.id, int(kind)))
         self.ds.discard(entry)
 
+    def delete(self, key: bytes) -> bool:
+        """Delete the key, whatever it is, without reading what it holds; False when there is none."""
+        entry = self.hot.get(key)
+        if entry is None:
+            record = None if self.complete else self._read(key)
+            if record is None:
+                return False
+            entry = self._entry(key, record._replace(size=0) if record.kind == Kind.CHUNKED else record)
+            self.used += entry.cost()
+        elif not entry.kind:
+            return False
+        if entry.expire and entry.expire <= self.ds.now and not self.ds.keep_expired:
+            self.expire_key(entry)
+            return False
+        self.remove(entry)
+        return True
+
     def settle(self, entry: Collection) -> None:
         """After elements were taken away: delete the key if none is left."""
         if not entry.size:
@@ -333,43 +370,71 @@ class Keyspace:
 
     # -- walking -------------------------------------------------------------------------------------------------
 
-    def scan(self, after: bytes, prefix: bytes = b"") -> Iterator[tuple[bytes, int]]:
-        """(key, kind) of live keys that start with `prefix`, in row-key order behind `after` (b"": from the start).
+    def scan(self, prefix: bytes = b"") -> Iterator[tuple[bytes, int]]:
+        """(key, kind) of live keys that start with `prefix`, in row-key order.
 
         REQUIRES: nothing changes while the iterator is in use.
         """
-        ds, hot, now = self.ds, self.hot, self.ds.now
-        head = SPACE.pack(self.space)
-        position = bounded(head, after) if after else b""
-        start = max(position, head + prefix[:480])
-        stop = _after_prefix(head + prefix[:480])
-        born = ds.born_keys(self.space)
-        rows: Iterator[tuple[bytes, bytes | None]] = ds.snapshot.scan(Table.KEYS, start, stop)
-        if born:
-            fresh = ((row_key, None) for row_key in born.between(start, stop))
-            rows = merge(rows, fresh, key=lambda row: row[0])
-        last = position
-        for row_key, content in rows:
-            if row_key == last:
-                continue
-            last = row_key
-            if content is None:
-                key = born.key_of(row_key)
-                entry = hot.get(key)
-                if entry is None or not entry.kind:
-                    continue
-                kind, expire = entry.kind, entry.expire
-            else:
-                key, content = split_key(SPACE.size, row_key, content)
-                entry = hot.get(key)
-                if entry is None:
-                    kind, expire = content[0], int.from_bytes(content[1:9], "little")
-                elif entry.kind:
-                    kind, expire = entry.kind, entry.expire
-                else:
-                    continue
-            if (not expire or expire > now) and key.startswith(prefix):
+        for _, key, kind in self._walk(b"", prefix):
+            if kind:
                 yield key, kind
+
+    def scan_page(self, after: bytes, prefix: bytes, limit: int) -> tuple[bytes, list[tuple[bytes, int]]]:
+        """(position, live keys with their kinds): up to `limit` rows are looked at, from behind position `after` on.
+
+        The position is b"" at the end, as it is for the start. It is a place in the order of keys, not a promise that
+        a key is there: whatever happens meanwhile, going on from it misses no key that was there all the time.
+        """
+        found: list[tuple[bytes, int]] = []
+        for position, key, kind in self._walk(after, prefix):
+            if kind:
+                found.append((key, kind))
+            limit -= 1
+            if limit <= 0:
+                return position, found
+        return b"", found
+
+    def _walk(self, after: bytes, prefix: bytes) -> Iterator[tuple[bytes, bytes, int]]:
+        """(position, key, kind) of everything behind `after`; kind 0 for what is dead but still in the way."""
+        hot, now = self.hot, self.ds.now
+        for position, key, content in self.rows(after, prefix):
+            entry = hot.get(key)
+            if entry is not None:
+                kind, expire = int(entry.kind), entry.expire
+            elif content is not None:
+                kind, expire = content[0], int.from_bytes(content[1:9], "little")
+            else:
+                continue
+            if (expire and expire <= now) or not key.startswith(prefix):
+                kind = 0
+            yield position, key, kind
+
+    def rows(self, after: bytes, prefix: bytes) -> Iterator[tuple[bytes, bytes, bytes | None]]:
+        """(position, key, record) of all keys that the snapshot or a generation knows, alive or not, behind `after`.
+
+        `position` is the row key without the space. The record is missing for a key that is too new for the tables.
+        """
+        head, prefix = SPACE.pack(self.space), prefix[:MAX_RAW]
+        start, stop = max(after, prefix), _after_prefix(prefix)
+        rows: Iterator[tuple[bytes, bytes | None]] = (
+            (row_key[SPACE.size :], content)
+            for row_key, content in self.ds.snapshot.scan(Table.KEYS, head + start, _after_prefix(head + prefix))
+        )
+        fresh = self.ds.born_keys(self.space)
+        runs = [run for born in fresh for run in born.between(start, stop)]
+        if runs:
+            rows = merge(rows, *(zip(run, repeat(None), strict=False) for run in runs), key=_first)
+        last = after
+        for position, content in rows:
+            if position == last:
+                continue
+            last = position
+            if content is not None:
+                yield position, *split_key(0, position, content)
+            elif len(position) <= MAX_RAW:
+                yield position, position, None
+            else:
+                yield position, next(born.long[position] for born in fresh if position in born.long), None
 
     def random_key(self, random: Random) -> bytes | None:
         """Some live key, about evenly chosen; None when there is none."""
@@ -385,7 +450,7 @@ class Keyspace:
             found = self._random_row(random)
             if found is not None and self.find(found) is not None:
                 return found
-        return next((key for key, _ in self.scan(b"")), None)
+        return next((key for key, _ in self.scan()), None)
 
     def _random_row(self, random: Random) -> bytes | None:
         """A key near a random place: half the time of memory, half of the tables."""
@@ -426,8 +491,8 @@ class Keyspace:
         ds.counted.add(self)
         born = ds.young.born.get(self.space)
         if born is None:
-            born = ds.young.born[self.space] = []
-        born.append(key)
+            born = ds.young.born[self.space] = Born()
+        born.fresh.append(key)
 
     def _detach(self, entry: Any) -> None:
         """A key that was there is no more; a tombstone hides its row."""
@@ -445,16 +510,23 @@ class Keyspace:
         """`_load` for the sweep: the chunks of a long string that is due are not read."""
         return self._load(key, whole=False)
 
-    def _load(self, key: bytes, whole: bool = True) -> Any:
-        """Bring a key from the tables into memory: a string whole, a collection as its record only."""
-        ds = self.ds
+    def _read(self, key: bytes) -> Record | None:
+        """The key's record in the tables."""
         row_key = record_key(self.space, key)
-        content = ds.snapshot.get(Table.KEYS, row_key)
+        content = self.ds.snapshot.get(Table.KEYS, row_key)
         if content is None:
             return None
         stored_key, record = decode(row_key, content)
         if stored_key != key:
             raise Corruption("keys", row_key.hex(), "two long keys share a digest")
+        return record
+
+    def _load(self, key: bytes, whole: bool = True) -> Any:
+        """Bring a key from the tables into memory: a string whole, a collection as its record only."""
+        ds = self.ds
+        record = self._read(key)
+        if record is None:
+            return None
         if record.kind == Kind.CHUNKED and not whole and 0 < record.expire <= ds.now:
             record = record._replace(size=0)
         entry = self._entry(key, record)
@@ -479,27 +551,37 @@ class Keyspace:
 
 
 class Born:
-    """Keys that may not be in the tables yet, sorted by row key; long ones remembered by theirs."""
+    """Keys of one space that were created in one generation, so that the tables may lack them.
 
-    __slots__ = ("rows", "_long")
+    Sorted only when somebody scans, into runs each at least twice as long as the next: a key is sorted again O(log n)
+    times, however the scans and the creations mix. Positions are row keys without the space.
+    """
 
-    def __init__(self, space: int, keys: list[bytes]) -> None:
-        head = SPACE.pack(space)
-        self._long = {bounded(head, key): key for key in keys if len(key) > 480}
-        self.rows = sorted({bounded(head, key) for key in keys})
+    __slots__ = ("fresh", "long", "_runs")
 
-    def __bool__(self) -> bool:
-        return bool(self.rows)
+    def __init__(self) -> None:
+        self.fresh: list[bytes] = []
+        self.long: dict[bytes, bytes] = {}
+        self._runs: list[list[bytes]] = []
 
-    def between(self, start: bytes, stop: bytes | None) -> Iterator[bytes]:
-        from bisect import bisect_left
-
-        low = bisect_left(self.rows, start)
-        high = len(self.rows) if stop is None else bisect_left(self.rows, stop)
-        return islice(self.rows, low, high)
-
-    def key_of(self, row_key: bytes) -> bytes:
-        return self._long.get(row_key) or row_key[SPACE.size :]
+    def between(self, start: bytes, stop: bytes | None) -> list[Iterator[bytes]]:
+        """The positions with start <= position < stop, as sorted iterators."""
+        runs = self._runs
+        if self.fresh:
+            for key in self.fresh:
+                if len(key) > MAX_RAW:
+                    self.long[bounded(b"", key)] = key
+            runs.append(sorted({bounded(b"", key) for key in self.fresh}))
+            self.fresh.clear()
+            while len(runs) > 1 and len(runs[-2]) < 2 * len(runs[-1]):
+                runs[-2].extend(runs.pop())
+                runs[-1].sort()
+        found: list[Iterator[bytes]] = []
+        for run in runs:
+            low = bisect_left(run, start)
+            if low < len(run) and (stop is None or run[low] < stop):
+                found.append(islice(run, low, len(run) if stop is None else bisect_left(run, stop, low)))
+        return found
 
 
 class Dataset:
@@ -507,8 +589,8 @@ class Dataset:
 
     At least `databases` of them: those that the directory knows are never fewer than it had.
 
-    `now` (unix ms) and `tick` (LRU clock) are set by the owner before commands run; `lsn` is the one that the open
-    transaction will get.
+    `now` (unix ms) and `tick` (LRU clock) are set by the owner before commands run, `random` and `limits` once; `scans`
+    is the owner's: open cursors. `lsn` is the one that the open transaction will get.
     """
 
     def __init__(self, snapshot: Snapshot, databases: int) -> None:
@@ -518,6 +600,9 @@ class Dataset:
         self.expired_keys = self.expired_fields = self.evicted_keys = self.dropped = 0
         self.keep_expired = False
         self.on_event: Callable[[str, Keyspace, bytes], None] | None = None
+        self.random = Random()
+        self.limits: Limits = DefaultLimits()
+        self.scans: Any = None
         self.databases: list[Keyspace] = [Keyspace(self, index, 0) for index in range(databases)]
         self.trash: list[Any] = []
         self._begin(snapshot)
@@ -537,7 +622,6 @@ class Dataset:
         self.counted: set[Keyspace] = set()
         self.young = Generation()
         self.aging: list[Generation] = []
-        self._born_cache: dict[int, tuple[int, Born]] = {}
         self._read_meta()
 
     def _read_meta(self) -> None:
@@ -619,7 +703,6 @@ class Dataset:
         young.last_lsn = self.lsn - 1
         self.aging.append(young)
         self.young = Generation()
-        self._born_cache.clear()
 
     def renew(self, snapshot: Snapshot) -> None:
         """The tables have moved on to `snapshot`: forget what they now know."""
@@ -635,19 +718,10 @@ class Dataset:
             late = [item for item in generation.due if item[0] <= self.now]
             for item in late:  # due but not swept yet: the sweep's position in the table may be past them
                 heappush(self.young.due, item)
-            self._born_cache.clear()
 
-    def born_keys(self, space: int) -> Born:
-        """Keys of a space that may be missing in the snapshot. Sorted once, and again only after more were born."""
-        generations = [*self.aging, self.young]
-        lists = [g.born[space] for g in generations if space in g.born]
-        total = sum(map(len, lists))
-        cached = self._born_cache.get(space)
-        if cached is not None and cached[0] == total:
-            return cached[1]
-        born = Born(space, [key for keys in lists for key in keys])
-        self._born_cache[space] = (total, born)
-        return born
+    def born_keys(self, space: int) -> list[Born]:
+        """Keys of a space that may be missing in the snapshot."""
+        return [born for g in (*self.aging, self.young) if (born := g.born.get(space)) is not None]
 
     def due_entries(self) -> Iterator[tuple[int, int, bytes]]:
         """Pop what is due by `now` and not in the tables yet: (due, space, key). Stale items come too."""
@@ -732,6 +806,9 @@ class Dataset:
                     ring[hand] = ring[-1]
                     ring.pop()
                 db.hand = hand
+
+
+_first: Final = itemgetter(0)
 
 
 def _after_prefix(prefix: bytes) -> bytes | None:

@@ -65,12 +65,17 @@ def body_record(key: bytes, kind: int, expire: int, ident: int, size: int, due: 
 def decode(row_key: bytes, content: bytes) -> tuple[bytes, Record]:
     """(key, record) of a row of KEYS."""
     key, content = split_key(SPACE.size, row_key, content)
+    return key, parse(content)
+
+
+def parse(content: bytes) -> Record:
+    """The record, without a key in front."""
     kind, expire = HEAD.unpack_from(content)
     if kind == Kind.STRING:
         value = content[HEAD.size :]
-        return key, Record(kind, expire, 0, len(value), expire, value)
+        return Record(kind, expire, 0, len(value), expire, value)
     ident, size, due = BODY.unpack_from(content, HEAD.size)
-    return key, Record(kind, expire, ident, size, due, b"")
+    return Record(kind, expire, ident, size, due, b"")
 
 
 def with_expire(row_key: bytes, content: bytes, expire: int) -> bytes:

@@ -7,11 +7,10 @@ row, and one value where the value is asked for.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from heapq import merge
 from typing import Any, Final
 
-from perdure_storage.keyspace import COLLECTIONS, Keyspace, _after_prefix
-from perdure_storage.records import SPACE, Record, decode, record_key
+from perdure_storage.keyspace import COLLECTIONS, Keyspace
+from perdure_storage.records import Record, decode, parse, record_key
 from perdure_storage.tables import Table
 from perdure_storage.types.entry import Element, Entry, Kind
 from perdure_storage.types.string import String
@@ -85,32 +84,13 @@ def find(db: Keyspace, key: bytes) -> Item | None:
 
 def walk(db: Keyspace, prefix: bytes = b"") -> Iterator[Item]:
     """All keys that start with `prefix`, expired ones too. REQUIRES: nothing changes meanwhile. Raises Corruption."""
-    ds, hot = db.ds, db.hot
-    start = SPACE.pack(db.space) + prefix[:480]
-    stop = _after_prefix(start)
-    rows: Iterator[tuple[bytes, bytes | None]] = ds.snapshot.scan(Table.KEYS, start, stop)
-    born = ds.born_keys(db.space)
-    if born:
-        rows = merge(rows, ((row_key, None) for row_key in born.between(start, stop)), key=_row_key)
-    last = b""
-    for row_key, content in rows:
-        if row_key == last:
-            continue
-        last = row_key
-        if content is None:
-            key = born.key_of(row_key)
-            record = None
-        else:
-            key, record = decode(row_key, content)
+    hot = db.hot
+    for _, key, content in db.rows(b"", prefix):
         if not key.startswith(prefix):
             continue
         entry = hot.get(key) if hot else None
         if entry is not None:
             if entry.kind:
                 yield hot_item(db, key, entry)
-        elif record is not None:
-            yield cold_item(db, key, record)
-
-
-def _row_key(row: tuple[bytes, bytes | None]) -> bytes:
-    return row[0]
+        elif content is not None:
+            yield cold_item(db, key, parse(content))

@@ -38,6 +38,32 @@ class Kind(IntEnum):
     STREAM = 7
 
 
+class Limits(Protocol):
+    """Up to which sizes Redis would keep values in a compact form. Only what OBJECT ENCODING answers depends on it."""
+
+    hash_max_listpack_entries: int
+    hash_max_listpack_value: int
+    list_max_listpack_size: int
+    set_max_intset_entries: int
+    set_max_listpack_entries: int
+    set_max_listpack_value: int
+    zset_max_listpack_entries: int
+    zset_max_listpack_value: int
+
+
+class DefaultLimits:
+    """Those of Redis 7.2."""
+
+    hash_max_listpack_entries = 512
+    hash_max_listpack_value = 64
+    list_max_listpack_size = -2
+    set_max_intset_entries = 512
+    set_max_listpack_entries = 128
+    set_max_listpack_value = 64
+    zset_max_listpack_entries = 128
+    zset_max_listpack_value = 64
+
+
 class Entry:
     """A key in memory. `db` and `key` say where it lives; `tick` is when it was last used (LRU clock)."""
 
@@ -68,6 +94,14 @@ class Entry:
 
     def cost(self) -> int:
         """Estimated bytes in memory."""
+        raise NotImplementedError
+
+    def encoding(self) -> str:
+        """How Redis would keep this value in memory (OBJECT ENCODING). May load a small collection."""
+        raise NotImplementedError
+
+    def copy(self, target: Keyspace, key: bytes) -> None:
+        """Make the same value, with the same expiry, at another key. REQUIRES: nothing is there; a collection is loaded."""
         raise NotImplementedError
 
     # -- for tools: every type says these of itself ----------------------------------------------------------------

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from perdure_storage.effects import HASH_DEL, HASH_PUT
 from perdure_storage.tables import Rows, Snapshot, Table, bounded, split_key, with_key
 from perdure_storage.types.entry import ELEMENT_COST, Collection, Element, Kind, LoadSteps
+from perdure_storage.types.order import Order
 
 if TYPE_CHECKING:
     from perdure_storage.keyspace import Keyspace
@@ -23,9 +24,13 @@ ID: Final = Struct(">Q")
 
 
 class Hash(Collection):
-    """`fields` is None until loaded. REQUIRES for all but the record: `loaded`."""
+    """`fields` is None until loaded. REQUIRES for all but the record: `loaded`.
 
-    __slots__ = ("fields", "ttl", "_expiries")
+    `order` is there from the first time that one is needed. `wide` remembers, while in memory, that the hash was once
+    beyond the limits of a listpack: Redis never turns back.
+    """
+
+    __slots__ = ("fields", "ttl", "order", "wide", "_expiries")
     kind = Kind.HASH
     type_name = "hash"
 
@@ -36,6 +41,8 @@ class Hash(Collection):
         super().__init__(db, key, lsn, expire, ident)
         self.fields = {} if new else None
         self.ttl = {}
+        self.order: Order | None = None
+        self.wide = False
         self._expiries: list[tuple[int, bytes]] = []
 
     @property
@@ -43,7 +50,9 @@ class Hash(Collection):
         return self.fields is not None
 
     def contents(self) -> list[Any]:
-        return [self.fields or {}, self.ttl, self._expiries]
+        order = self.order
+        ordered = [order.names, order.gone] if order is not None else []
+        return [self.fields or {}, self.ttl, self._expiries, *ordered]
 
     @property
     def values(self) -> dict[bytes, bytes]:
@@ -53,18 +62,30 @@ class Hash(Collection):
 
     def set(self, field: bytes, value: bytes, expire: int = 0) -> bool:
         """Give `field` this value and expiry (0: none). True when the field is new."""
-        fields = self.values
+        fields = self.fields
+        assert fields is not None
         old = fields.get(field)
         fields[field] = value
         if expire or self.ttl:
             self._set_ttl(field, expire)
-        self.touch().effects.append((HASH_PUT, self.id, field, value, expire))
-        if old is not None:
-            self.grow(len(value) - len(old))
-            return False
-        self.size += 1
-        self.grow(ELEMENT_COST + len(field) + len(value))
-        return True
+        db = self.db
+        ds = db.ds
+        if self.lsn != ds.lsn:  # `touch` and `grow`, but this is the hot path
+            self.lsn = ds.lsn
+            ds.touched.append(self)
+        ds.effects.append((HASH_PUT, self.id, field, value, expire))
+        if old is None:
+            self.size += 1
+            if self.order is not None:
+                self.order.add(field)
+            weight = ELEMENT_COST + len(field) + len(value)
+        else:
+            if len(old) > ds.limits.hash_max_listpack_value:
+                self.wide = True
+            weight = len(value) - len(old)
+        self.weight += weight
+        db.used += weight
+        return old is None
 
     def expire_field(self, field: bytes, expire: int) -> None:
         """Set or clear (0) the expiry of a field that exists."""
@@ -77,10 +98,43 @@ class Hash(Collection):
         if old is None:
             return False
         self.ttl.pop(field, None)
+        if not self.wide:
+            limits = self.db.ds.limits
+            longest = limits.hash_max_listpack_value
+            self.wide = self.size > limits.hash_max_listpack_entries or len(field) > longest or len(old) > longest
         self.size -= 1
+        if self.order is not None:
+            self.order.drop(field)
         self.touch().effects.append((HASH_DEL, self.id, field))
         self.grow(-ELEMENT_COST - len(field) - len(old))
         return True
+
+    def ordered(self) -> Order:
+        """The fields in an order: see `Order`. O(n) the first time."""
+        order = self.order
+        if order is None:
+            order = self.order = Order(self.values, self.db.ds.random)
+            self.grow(8 * self.size)
+        return order
+
+    def encoding(self) -> str:
+        limits = self.db.ds.limits
+        if self.wide or self.size > limits.hash_max_listpack_entries:
+            return "hashtable"
+        if not self.loaded:
+            self.load(self.db.ds.snapshot)
+        longest = limits.hash_max_listpack_value
+        long = any(len(field) > longest or len(value) > longest for field, value in self.values.items())
+        return "hashtable" if long else "listpack"
+
+    def copy(self, target: Keyspace, key: bytes) -> None:
+        made = target.create(Hash, key)
+        made.expire = self.expire
+        target.expires += 1 if self.expire else 0
+        ttl = self.ttl
+        for field, value in self.values.items():
+            made.set(field, value, ttl.get(field, 0))
+        made.wide = self.wide
 
     def _set_ttl(self, field: bytes, expire: int) -> None:
         if expire:

@@ -7,6 +7,7 @@ gigabyte rewrites one row. A change logs the whole value, or a PATCH where that 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
@@ -24,6 +25,9 @@ INLINE_MAX: Final = CHUNK
 WHOLE_MAX: Final = 256
 """Up to this length a partial change logs the whole value: it is about as short as the patch."""
 CHUNK_KEY: Final = Struct(">QI")
+EMBEDDED_MAX: Final = 44
+"""Up to this length Redis keeps a string and its header in one piece of memory."""
+_INTEGER: Final = re.compile(rb"(?:0|-?[1-9][0-9]*)\Z").match
 
 
 class String(Entry):
@@ -46,6 +50,18 @@ class String(Entry):
 
     def cost(self) -> int:
         return ENTRY_COST + len(self.key) + len(self.value)
+
+    def encoding(self) -> str:
+        value = self.value
+        if type(value) is bytearray:
+            return "raw"
+        if len(value) <= 20 and _INTEGER(value) and -(1 << 63) <= int(value) < 1 << 63:
+            return "int"
+        return "embstr" if len(value) <= EMBEDDED_MAX else "raw"
+
+    def copy(self, target: Keyspace, key: bytes) -> None:
+        value = self.value
+        target.set_string(key, value if type(value) is bytes else bytearray(value), self.expire)
 
     tables = (Table.STRINGS,)
 
