@@ -23,7 +23,7 @@ from perdure.directives import (
     ConfigError,
     Directive,
 )
-from perdure.glob import glob_matcher
+from perdure.globs import compile_glob
 from perdure.value_kinds import BufferLimit, Choice
 
 __all__ = ["BufferLimit", "Config", "ConfigError", "UnknownDirective", "directives_page"]
@@ -163,7 +163,7 @@ class Config:
             if lowered in BY_NAME:
                 yield lowered, pattern
             return
-        matches = glob_matcher(lowered.encode(errors="surrogateescape"))
+        matches = compile_glob(lowered.encode(errors="surrogateescape"))
         for name, directive in BY_NAME.items():
             if not directive.hidden and matches(name.encode()):
                 yield name, name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from perdure.commands import configuration, introspection
 from perdure.registry import Family
 
-FAMILIES: Final[tuple[Family, ...]] = ()
+FAMILIES: Final[tuple[Family, ...]] = (configuration.COMMANDS, introspection.COMMANDS)

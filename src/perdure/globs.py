@@ -1,38 +1,59 @@
-r"""Redis' glob patterns, for keys, channels and directive names.
+r"""Redis' glob patterns, for keys, channels and names.
 
 `?` one byte, `*` any run of bytes, `[a-z]` one of a class, `[^a-z]` one not of it, `\x` x itself. A class that is not
-closed ends with the pattern; `[]` matches nothing and `[^]` any byte, as in Redis.
+closed ends with the pattern; `[]` matches nothing and `[^]` any byte. All as in Redis, with one exception: there a
+pattern of several stars does not match the empty text.
 
-A pattern comes from a client, so matching must not blow up on `a*a*a*a*b`: each run between two stars is taken at its
-first place and never moved again (an atomic group), which is enough because a later place can only leave less of the
-text for the runs that follow. Time is at most len(pattern) * len(text).
+A pattern comes from a client, so matching must not blow up on `a*a*a*a*b`: what stands between two stars is taken at
+its first place and never moved again, which is enough, because a later place can only leave less of the text for the
+rest. Time is at most len(pattern) * len(text).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
+from operator import eq
+from typing import Final, TypeAlias
 
-__all__ = ["glob_matcher", "literal_prefix"]
-
-Matcher = Callable[[bytes], object]
+Matcher: TypeAlias = Callable[[bytes], object]
 """Truthy for a text that matches as a whole."""
 
+_SPECIAL: Final = re.compile(rb"[*?\[\\]").search
 
-def glob_matcher(pattern: bytes, *, ignore_case: bool = False) -> Matcher:
-    """The test of one pattern. `if glob_matcher(b"user:*")(key): ...`"""
+
+def compile_glob(pattern: bytes, *, ignore_case: bool = False) -> Matcher:
+    """The test of one pattern: `if compile_glob(b"user:*")(key): ...`"""
+    if pattern == b"*":
+        return _anything
+    if not ignore_case:
+        literal = literal_prefix(pattern)
+        if literal == pattern:
+            return partial(eq, pattern)
+        if len(literal) == len(pattern) - 1 and pattern.endswith(b"*"):
+            return re.compile(re.escape(literal)).match
+    return _compile(pattern, ignore_case)
+
+
+def literal_prefix(pattern: bytes) -> bytes:
+    """The bytes every match starts with: what a scan in key order may seek to."""
+    special = _SPECIAL(pattern)
+    return pattern[: special.start()] if special else pattern
+
+
+def _anything(text: bytes) -> bool:
+    return True
+
+
+@lru_cache(maxsize=128)
+def _compile(pattern: bytes, ignore_case: bool) -> Matcher:
     head, *runs = _runs(pattern)
     if runs:
         *middle, tail = runs
         head += "".join(f"(?>.*?{run})" for run in middle if run) + ".*" + tail
     flags = re.DOTALL | re.IGNORECASE if ignore_case else re.DOTALL
     return re.compile(f"{head}\\Z".encode("latin-1"), flags).match
-
-
-def literal_prefix(pattern: bytes) -> bytes:
-    """The bytes every match starts with: what a scan in key order may seek to."""
-    special = re.search(rb"[*?\[\\]", pattern)
-    return pattern[: special.start()] if special else pattern
 
 
 def _runs(pattern: bytes) -> list[str]:
