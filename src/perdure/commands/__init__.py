@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from perdure.commands import configuration, introspection
+from perdure.commands import bitmaps, configuration, introspection, strings
 from perdure.registry import Family
 
-FAMILIES: Final[tuple[Family, ...]] = (configuration.COMMANDS, introspection.COMMANDS)
+FAMILIES: Final[tuple[Family, ...]] = (configuration.COMMANDS, introspection.COMMANDS, strings.COMMANDS, bitmaps.COMMANDS)
