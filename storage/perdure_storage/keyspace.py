@@ -196,7 +196,7 @@ class Keyspace:
             entry.lsn = ds.lsn
             entry.tick = ds.tick
             if entry.id:
-                ds.effects.append((fx.FREE, entry.id, Kind.CHUNKED))
+                ds.effects.append((fx.FREE, entry.id, int(Kind.CHUNKED)))
                 entry.id = 0
             if (due == 0) != (expire == 0):
                 self.expires += 1 if expire else -1
