@@ -19,6 +19,9 @@ MIN_EXPONENT: Final = -16445
 INFINITE: Final = 1 << 20
 MAX_CHARS: Final = 5 * 1024
 DECIMALS: Final = 17
+CUT_DIGITS: Final = 4000
+CUT: Final = 10**CUT_DIGITS
+"""Where longer numbers are cut in two: Python turns no more than 4300 digits into an integer at once, nor back."""
 
 _NUMBER: Final = re.compile(
     rb"""(?P<sign>[+-]?) (?:
@@ -60,7 +63,17 @@ def parse(raw: bytes | bytearray) -> LongDouble | None:
 
 def _integer(digits: bytes) -> int:
     """Like int, which refuses more than 4300 digits."""
-    return int(digits[:-4000] or b"0") * 10**4000 + int(digits[-4000:])
+    if len(digits) <= CUT_DIGITS:
+        return int(digits)
+    return int(digits[:-CUT_DIGITS]) * CUT + int(digits[-CUT_DIGITS:])
+
+
+def _digits(value: int) -> str:
+    """Like str, which refuses more than 4300 digits."""
+    if value < CUT:
+        return str(value)
+    high, low = divmod(value, CUT)
+    return f"{high}{low:0{CUT_DIGITS}d}"
 
 
 def rounded(numerator: int, denominator: int, exponent: int) -> LongDouble:
@@ -103,7 +116,6 @@ def show(number: LongDouble) -> bytes:
     """The number with up to 17 decimals, trailing zeros cut, and no exponent. REQUIRES: finite."""
     mantissa, exponent = number
     scaled = _divided(abs(mantissa) * 10**DECIMALS << max(exponent, 0), 1, max(-exponent, 0))
-    high, low = divmod(scaled, 10**4000)
-    digits = (f"{high}{low:04000d}" if high else str(low)).rjust(DECIMALS + 1, "0")
+    digits = _digits(scaled).rjust(DECIMALS + 1, "0")
     text = f"{digits[:-DECIMALS]}.{digits[-DECIMALS:]}".rstrip("0").rstrip(".")
     return f"-{text}".encode() if mantissa < 0 and scaled else text.encode()
