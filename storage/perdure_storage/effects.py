@@ -14,6 +14,7 @@ time at which the sweep must look at the key, `prev_due` the one whose index row
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any, Final
 
 Effect = tuple[Any, ...]
@@ -57,3 +58,29 @@ def visit(handlers: dict[int, Handler], effects: Iterable[Effect]) -> None:
         if handler is None:
             raise ValueError(f"effect number {effect[0]} is not known to this version")
         handler(*effect[1:])
+
+
+@cache
+def shape(number: int) -> tuple[list[str], list[str]]:
+    """(names of the fixed items, names of the repeated ones) of an effect's layout. Raises KeyError."""
+    fixed, _, repeated = LAYOUT[number][1].removesuffix("...").partition("(")
+    if not LAYOUT[number][1].endswith("..."):
+        return fixed.split(), []
+    if repeated:
+        return fixed.split(), repeated.rstrip(")").split()
+    *names, last = fixed.split()
+    return names, [last]
+
+
+def describe(effect: Effect) -> tuple[str, list[tuple[str, Any]]]:
+    """(name, [(item name, value), ...]) of an effect, as `LAYOUT` names them. Raises ValueError where it does not fit."""
+    try:
+        fixed, repeated = shape(effect[0])
+    except (KeyError, IndexError, TypeError):
+        raise ValueError("is not an effect this version knows") from None
+    items = effect[1:]
+    more = len(items) - len(fixed)
+    if more < 0 or (more % len(repeated) if repeated else more):
+        raise ValueError(f"{LAYOUT[effect[0]][0]} has {len(items)} items")
+    names = fixed + repeated * (more // len(repeated) if repeated else 0)
+    return LAYOUT[effect[0]][0], list(zip(names, items, strict=True))

@@ -120,11 +120,11 @@ class LmdbSnapshot:
 
     __slots__ = ("applied_lsn", "_txn", "_dbs", "_path")
 
-    def __init__(self, txn: lmdb.Transaction, dbs: list[lmdb._Database], path: str) -> None:
+    def __init__(self, txn: lmdb.Transaction, dbs: list[lmdb._Database], path: str, *, doubting: bool = False) -> None:
         self._txn = txn
         self._dbs = dbs
         self._path = path
-        raw = self.get(Table.META, b"applied_lsn")
+        raw = None if doubting else self.get(Table.META, b"applied_lsn")
         self.applied_lsn = U64.unpack(raw)[0] if raw else 0
 
     def get(self, table: Table, key: bytes) -> bytes | None:
@@ -223,13 +223,14 @@ class LmdbTables:
             self._env.close()
             raise
 
-    def snapshot(self) -> LmdbSnapshot:
+    def snapshot(self, *, doubting: bool = False) -> LmdbSnapshot:
+        """`doubting` reads nothing yet and leaves `applied_lsn` at 0: for a check of tables that may be damaged."""
         try:
             txn = self._env.begin(buffers=False)
         except lmdb.ReadersFullError:
             self._env.reader_check()
             txn = self._env.begin(buffers=False)
-        return LmdbSnapshot(txn, self._dbs, os.path.join(self.path, "data.mdb"))
+        return LmdbSnapshot(txn, self._dbs, os.path.join(self.path, "data.mdb"), doubting=doubting)
 
     def apply(self, rows: list[Rows], applied_lsn: int | None) -> None:
         if applied_lsn is not None:

@@ -328,14 +328,14 @@ class LogReader:
             pass
         vouched, torn, evidence = applied_lsn, 0, "the tables"
         if self._reader is not None:
-            torn = self._torn_bytes(self._reader)
+            torn = self.torn_bytes(self._reader)
             for remnant in self._reader.remnants() if torn else ():
                 if remnant.lsn > self.last_lsn and remnant.vouched > vouched:
                     vouched, evidence = remnant.vouched, f"the record at offset {remnant.offset}"
         discarded = []
         for segment in self._ahead:
             reader = SegmentReader(self.files, segment)
-            begun = reader.record_at(HEADER_SIZE) is not None or self._torn_bytes(reader) > 0
+            begun = reader.record_at(HEADER_SIZE) is not None or self.torn_bytes(reader) > 0
             for remnant in reader.remnants() if begun else ():
                 if remnant.vouched > vouched:
                     vouched, evidence = remnant.vouched, f"{segment.path} at {remnant.offset}"
@@ -352,7 +352,7 @@ class LogReader:
         return Tail(self.last_lsn, self.last_crc, self.segment, offset, torn, discarded)
 
     @staticmethod
-    def _torn_bytes(reader: SegmentReader) -> int:
+    def torn_bytes(reader: SegmentReader) -> int:
         """Bytes from the reader's offset to the last that is not zero."""
         last = reader.offset
         position = reader.offset

@@ -108,6 +108,8 @@ class Entry:
 
     tables: ClassVar[tuple[Table, ...]] = ()
     """Where its rows are, each prefixed with the key's id."""
+    expire_at: ClassVar[int | None] = None
+    """The place in an element of its own expiry, for a type whose elements can expire."""
 
     def elements(self) -> Iterator[Element]:
         """The value in memory. REQUIRES of a collection: loaded."""

@@ -182,6 +182,7 @@ class Hash(Collection):
         self.grow(weight)
 
     tables = (Table.HASHES,)
+    expire_at = 2
 
     def elements(self) -> Iterator[Element]:
         ttl = self.ttl
