@@ -79,9 +79,9 @@ def _span(args: Args) -> Span:
     if len(args) > 3:
         raise errors.syntax()
     start = integer(args[0]) if args else 0
+    end = integer(args[1]) if len(args) > 1 else -1
     if len(args) == 3 and args[2].upper() not in (b"BIT", b"BYTE"):
         raise errors.syntax()
-    end = integer(args[1]) if len(args) > 1 else -1
     return Span(start, end, len(args) == 3 and args[2].upper() == b"BIT", len(args) > 1)
 
 

@@ -1,0 +1,393 @@
+"""The same commands to Perdure and to redis-server, and the same replies from both: anything else is a difference.
+
+What hypothesis draws is a list of steps: commands, and in between things that must not be noticed, which only Perdure
+goes through (`RESTARTS`: closed and reopened, killed, cut off from power, checkpointed, everything clean dropped from
+memory). After the steps, `PROBES` read every key. A failing list is shrunk to the shortest one, printed as a program.
+
+**Adding a family** (`tests/model/families/hashes.py`, and its name in `families/__init__.py`) is:
+
+    COMMAND_STRATEGIES["hash"] = st.one_of(
+        command("HSET", KEY, st.lists(pair(FIELD, VALUE), min_size=1, max_size=3)),
+        command("HRANDFIELD", KEY, optional(SMALL, flag("WITHVALUES"))),
+        wild("HSET HGET HINCRBY", KEY | FIELD | NUMBER | word("WITHVALUES")),
+    )
+    PROBES["hash"] = [("HGETALL", KEYS), ("HLEN", KEYS)]
+    SAME["hgetall"] = any_order_of_pairs
+
+* `command(name, part, ...)`: parts are words, strategies of bytes, or strategies of lists, which are spliced in.
+* `wild(names, words)`: any of these commands with any words in any number: finds errors told in another order.
+* `KEY` draws from few keys, so that commands meet. Some of them hold other types (`PRELUDE`), for WRONGTYPE.
+* Times: `SECONDS` and the like are far in the future or in the past, never near: nothing expires during a run.
+* `SAME[name]` compares where equal is too much to ask: `within(2000)` for times, `any_order` for sets, `random_choice`
+  where only the shape can be told.
+* A difference that shall stay is a `Difference` in `known_differences.py` and a heading in docs/differences.md.
+
+The number of examples is PERDURE_EXAMPLES, or few.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from io import BytesIO
+from itertools import chain
+from random import Random
+from typing import Any, BinaryIO, Final, Protocol
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from perdure.config import Config
+from perdure.dispatch import execute
+from perdure.server import Server
+from perdure.session import Session
+from perdure_storage.clock import Clock, SystemClock
+from perdure_storage.engine import Engine, Options
+from perdure_storage.testing import MemoryDisk
+
+Argv = tuple[bytes, ...]
+Reply = tuple[str, Any]
+"""The first byte of the reply, and what follows: bytes, int, a list of replies, None."""
+
+
+def examples(few: int, *, shrink: bool = True) -> settings:
+    """How long to search: PERDURE_EXAMPLES examples, or `few`."""
+    return settings(
+        max_examples=int(os.environ.get("PERDURE_EXAMPLES", few)),
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=(Phase.explicit, Phase.reuse, Phase.generate, *([Phase.shrink] if shrink else [])),
+    )
+
+
+# -- the two sides -------------------------------------------------------------------------------------------------
+
+
+def request(argv: Sequence[bytes]) -> bytes:
+    """A request as clients send it."""
+    return b"*%d\r\n" % len(argv) + b"".join(b"$%d\r\n%b\r\n" % (len(arg), arg) for arg in argv)
+
+
+def read_reply(stream: BinaryIO) -> Reply:
+    """The next reply, types kept."""
+    line = stream.readline()
+    if not line.endswith(b"\r\n"):
+        raise EOFError(f"the server hung up after {line!r}")
+    kind, rest = chr(line[0]), line[1:-2]
+    if kind in "$=" and rest != b"-1":
+        return kind, stream.read(int(rest) + 2)[:-2]
+    if kind in "*~>" and rest != b"-1":
+        return kind, [read_reply(stream) for _ in range(int(rest))]
+    if kind == "%":
+        return kind, [read_reply(stream) for _ in range(2 * int(rest))]
+    if kind == ":":
+        return kind, int(rest)
+    return kind, None if rest == b"-1" else rest
+
+
+class Remote:
+    """A server at the other end of a socket."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=30)
+        self.stream = self.socket.makefile("rb")
+
+    def ask(self, *argv: bytes) -> Reply:
+        return self.ask_all([argv])[0]
+
+    def ask_all(self, requests: Sequence[Argv]) -> list[Reply]:
+        self.socket.sendall(b"".join(map(request, requests)))
+        return [read_reply(self.stream) for _ in requests]
+
+    def close(self) -> None:
+        self.stream.close()
+        self.socket.close()
+
+
+RESTARTS: Final = ("close", "kill", "power cut", "checkpoint", "forget")
+
+
+class LocalServer:
+    """Perdure in this process, without sockets and loop, on a disk in memory."""
+
+    def __init__(self, clock: Clock | None = None, *, seed: int = 0) -> None:
+        self.disk = MemoryDisk()
+        self.clock = clock or SystemClock()
+        self.random = Random(seed)
+        self.protocol = 2
+        self._open()
+
+    def _open(self) -> None:
+        options = Options(
+            files=self.disk,
+            open_tables=self.disk.open_tables,
+            clock=self.clock,
+            random=self.random,
+            segment_size=1 << 16,
+        )
+        self.engine = Engine.open("/db", options)
+        self.server = Server(Config(), self.engine)
+        self.session = Session(self.server, 1)
+        self.session.set_protocol(self.protocol)
+
+    def speak(self, protocol: int) -> None:
+        """RESP2 or RESP3 from now on."""
+        self.protocol = protocol
+        self.session.set_protocol(protocol)
+
+    def knows(self, name: bytes) -> bool:
+        return name.lower() in self.server.commands
+
+    def ask(self, *argv: bytes) -> Reply:
+        """Run one command as a client would; its change is durable when the reply is there."""
+        self.engine.update_time()
+        raw = execute(self.session, list(argv))
+        self.engine.sync()
+        stream = BytesIO(raw)
+        reply = read_reply(stream)
+        assert not stream.read(), f"more than one reply to {argv}: {raw!r}"
+        return reply
+
+    def restart(self, how: str) -> None:
+        """What clients must not notice: one of RESTARTS."""
+        if how == "checkpoint":
+            self.engine.checkpoint()
+            return
+        if how == "forget":
+            self.engine.checkpoint()
+            dataset = self.engine.dataset
+            dataset.tick += 10
+            for _ in range(20):
+                dataset.evict(0, 1 << 30)
+            return
+        index = self.session.db.index
+        if how == "close":
+            self.engine.close()
+        elif how == "kill":
+            self.disk.kill()
+        else:
+            self.disk.crash(self.random)
+        self._open()
+        self.session.select(index)
+
+    def close(self) -> None:
+        self.engine.close()
+
+
+# -- words and commands ----------------------------------------------------------------------------------------------
+
+KEYS: Final = (b"a", b"b", b"c", b"long key " * 100)
+OTHER_TYPES: Final = {b"hash": (b"HSET", b"hash", b"field", b"value")}
+"""Keys that hold something else in the beginning, and the command that makes them."""
+
+KEY: Final = st.sampled_from((*KEYS, *KEYS, *OTHER_TYPES))
+VALUE: Final = (
+    st.binary(max_size=6)
+    | st.sampled_from((b"", b"1", b"-1", b"10.5", b"foo", b"foobar", b"\0\xff", b"x" * 300, b"\xff" * 20_000))
+    | st.integers(-20, 20).map(b"%d".__mod__)
+)
+SMALL: Final = st.integers(-12, 12).map(b"%d".__mod__)
+NUMBER: Final = SMALL | st.sampled_from(
+    (b"9223372036854775807", b"-9223372036854775808", b"9223372036854775808", b"9999999999", b"1.5", b"07", b"+1",
+     b" 1", b"", b"x", b"-0", b"1e3")
+)  # fmt: skip
+FLOAT: Final = st.sampled_from(
+    (b"0", b"0.1", b"1.5", b"-2.25", b"3", b"1e5", b"1e-5", b"5e20", b"1e300", b"inf", b"-inf", b"nan", b"abc", b"",
+     b" 1", b"1 ", b"0x1p3", b".5", b"5.", b"+1", b"-0", b"-0.0", b"1e", b"1e5000", b"3.0e-3")
+) | st.floats(-1e6, 1e6).map(lambda x: b"%r" % x) | NUMBER  # fmt: skip
+SECONDS: Final = st.sampled_from((b"1000", b"99999", b"5000000000"))
+MILLISECONDS: Final = st.sampled_from((b"1000000", b"99999999"))
+UNIX_SECONDS: Final = st.sampled_from((b"4000000000", b"5000000000", b"1", b"1000000000"))
+UNIX_MILLISECONDS: Final = st.sampled_from((b"4000000000000", b"5000000000123", b"1", b"1000000000000"))
+BAD_TIMES: Final = st.sampled_from((b"0", b"-1", b"9223372036854775807", b"9223372036854775", b"x", b"1.5"))
+
+Part = bytes | str | SearchStrategy[bytes] | SearchStrategy[list[bytes]] | SearchStrategy[Any]
+
+
+def _strategy(part: Part) -> SearchStrategy[Any]:
+    if isinstance(part, str):
+        return word(part)
+    return st.just(part) if isinstance(part, bytes) else part
+
+
+def _flat(items: Iterable[Any]) -> list[bytes]:
+    """Lists within lists spliced in."""
+    flat: list[bytes] = []
+    for item in items:
+        if isinstance(item, bytes):
+            flat.append(item)
+        else:
+            flat += _flat(item)
+    return flat
+
+
+def word(text: str) -> SearchStrategy[bytes]:
+    """One of some words, rarely in lower case."""
+    words = [each.encode() for each in text.split()]
+    return st.sampled_from([*words, *words, *words, *(each.lower() for each in words)])
+
+
+def command(name: str, *parts: Part) -> SearchStrategy[Argv]:
+    """A command with these arguments."""
+    return st.tuples(word(name), *map(_strategy, parts)).map(lambda items: tuple(_flat(items)))
+
+
+def group(*parts: Part) -> SearchStrategy[list[bytes]]:
+    """Words side by side."""
+    return st.tuples(*map(_strategy, parts)).map(_flat)
+
+
+def optional(*parts: Part) -> SearchStrategy[list[bytes]]:
+    """All of these words, or none."""
+    return st.just([]) | group(*parts)
+
+
+def many(*parts: Part, least: int = 1, most: int = 3) -> SearchStrategy[list[bytes]]:
+    """The group again and again."""
+    return st.lists(group(*parts), min_size=least, max_size=most).map(_flat)
+
+
+def shuffled(*groups: SearchStrategy[list[bytes]]) -> SearchStrategy[list[bytes]]:
+    """Options in any order."""
+    return st.tuples(*groups).flatmap(lambda drawn: st.permutations(list(drawn))).map(_flat)
+
+
+def wild(names: str, words: SearchStrategy[bytes], most: int = 6) -> SearchStrategy[Argv]:
+    """Any of the commands with any words."""
+    return st.tuples(word(names), st.lists(words, max_size=most)).map(lambda items: (items[0], *items[1]))
+
+
+COMMAND_STRATEGIES: Final[dict[str, SearchStrategy[Argv]]] = {}
+"""By family: what its commands look like."""
+
+PROBES: Final[dict[str, list[tuple[str, Sequence[bytes]]]]] = {}
+"""By family: commands that read one key, and the keys to ask them for, after a run."""
+
+PRELUDE: Final[list[Argv]] = list(OTHER_TYPES.values())
+
+# -- comparing -----------------------------------------------------------------------------------------------------
+
+Judge = Callable[[Reply, Reply], bool]
+
+
+def within(tolerance: int) -> Judge:
+    """Numbers that differ by no more than that: times. -1 and -2 have their meanings."""
+
+    def judge(expected: Reply, found: Reply) -> bool:
+        if expected[0] != ":" or found[0] != ":" or min(expected[1], found[1]) < 0:
+            return expected == found
+        return bool(abs(expected[1] - found[1]) <= tolerance)
+
+    return judge
+
+
+def any_order(expected: Reply, found: Reply) -> bool:
+    """The same elements."""
+    if not isinstance(expected[1], list) or not isinstance(found[1], list):
+        return expected == found
+    return expected[0] == found[0] and sorted(expected[1], key=repr) == sorted(found[1], key=repr)
+
+
+def any_order_of_pairs(expected: Reply, found: Reply) -> bool:
+    """The same map."""
+    if not isinstance(expected[1], list) or not isinstance(found[1], list):
+        return expected == found
+    return expected[0] == found[0] and _pairs(expected[1]) == _pairs(found[1])
+
+
+def _pairs(items: list[Reply]) -> list[tuple[Reply, Reply]]:
+    return sorted(zip(items[::2], items[1::2], strict=True), key=repr)
+
+
+def random_choice(expected: Reply, found: Reply) -> bool:
+    """Something of the same kind and size."""
+    if isinstance(expected[1], list) and isinstance(found[1], list):
+        return expected[0] == found[0] and len(expected[1]) == len(found[1])
+    return expected[0] == found[0] and (expected[1] is None) == (found[1] is None)
+
+
+SAME: Final[dict[str, Judge]] = {
+    "ttl": within(2),
+    "pttl": within(2000),
+    "expiretime": within(2),
+    "pexpiretime": within(2000),
+}
+"""By command in lower case: how to compare where `==` does not do."""
+
+
+class Difference:
+    """A difference that is meant: `title` is a heading in docs/differences.md, which says why."""
+
+    def __init__(self, title: str, covers: Callable[[Argv, Reply, Reply], bool]) -> None:
+        self.title = title
+        self.covers = covers
+
+
+Step = Argv | str
+"""A command, or one of RESTARTS."""
+
+
+class Program(list[Step]):
+    """Steps that show themselves in a readable way."""
+
+    def __repr__(self) -> str:
+        return "\n  " + "\n  ".join(f"-- {step}" if isinstance(step, str) else shown(step) for step in self)
+
+
+def steps(*families: str) -> SearchStrategy[Program]:
+    """Commands of these families, something that must not be noticed now and then.
+
+    Hypothesis likes lists of about five: some lists of some steps are long enough, and still shrink to one.
+    """
+    commands = st.one_of([COMMAND_STRATEGIES[family] for family in families])
+    restarts: SearchStrategy[Step] = st.sampled_from(RESTARTS)
+    some = st.lists(st.one_of([*[commands] * 7, restarts]), min_size=1, max_size=12)
+    return st.lists(some, min_size=1, max_size=12).map(lambda lists: Program(chain.from_iterable(lists)))
+
+
+def probes(*families: str) -> list[Argv]:
+    """What reads everything after a run."""
+    return [(name.encode(), key) for family in families for name, keys in PROBES[family] for key in keys]
+
+
+class Perdure(Protocol):
+    """Our side of a comparison."""
+
+    def knows(self, name: bytes) -> bool: ...
+    def speak(self, protocol: int) -> None: ...
+    def ask(self, *argv: bytes) -> Reply: ...
+    def restart(self, how: str) -> None: ...
+    def close(self) -> None: ...
+
+
+def compare(redis: Remote, perdure: Perdure, program: Program, families: Sequence[str], protocol: int) -> None:
+    """Run the program on both sides, both empty. Raises AssertionError with the program up to the first difference."""
+    from tests.model.known_differences import KNOWN
+
+    perdure.speak(protocol)
+    whole = Program([*PRELUDE, *program, *probes(*families)])
+    whole = Program(step for step in whole if isinstance(step, str) or perdure.knows(step[0]))
+    requests = [step for step in whole if not isinstance(step, str)]
+    version = b"%d" % protocol
+    expected = iter(redis.ask_all([(b"FLUSHALL",), (b"HELLO", version), *requests])[2:])
+    for at, step in enumerate(whole):
+        if isinstance(step, str):
+            perdure.restart(step)
+            continue
+        found, wanted = perdure.ask(*step), next(expected)
+        judge = SAME.get(step[0].lower().decode("latin-1"))
+        if found == wanted or (judge is not None and judge(wanted, found)):
+            continue
+        if any(known.covers(step, wanted, found) for known in KNOWN):
+            return  # what follows may differ because of it
+        raise AssertionError(
+            f"RESP{protocol}{Program(whole[: at + 1])!r}\nredis-server: {wanted!r:.300}\nPerdure:      {found!r:.300}"
+        )
+    perdure.close()
+
+
+def shown(argv: Argv) -> str:
+    """A command as people read it."""
+    return " ".join(repr(arg)[1:] if len(arg) < 100 else f"{arg[:20]!r}...({len(arg)} bytes)" for arg in argv)

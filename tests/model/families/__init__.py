@@ -1,0 +1,5 @@
+"""What the commands of each family look like: importing this fills `differential.COMMAND_STRATEGIES`."""
+
+from tests.model.families import bitmaps, strings
+
+__all__ = ["bitmaps", "strings"]

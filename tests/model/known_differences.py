@@ -1,0 +1,32 @@
+"""Where Perdure differs from redis-server 7.0 and means to: `docs/differences.md` says why, under these headings."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.model.differential import Argv, Difference, Reply
+
+
+def _named(argv: Argv, *names: bytes) -> bool:
+    return argv[0].lower() in names
+
+
+def _is_error(reply: Reply) -> bool:
+    return reply[0] == "-"
+
+
+def _bad_range_of_nothing(argv: Argv, redis: Reply, perdure: Reply) -> bool:
+    return _named(argv, b"bitcount", b"bitpos") and redis[0] == ":" and _is_error(perdure)
+
+
+def _newer_options(argv: Argv, redis: Reply, perdure: Reply) -> bool:
+    words = {arg.upper() for arg in argv[2:]}
+    if _named(argv, b"set"):
+        return bool(words & {b"IFEQ", b"IFNE"}) and _is_error(redis)
+    return _named(argv, b"bitop") and argv[1:2][0].upper() in (b"DIFF", b"DIFF1", b"ANDOR", b"ONE") and _is_error(redis)
+
+
+KNOWN: Final = (
+    Difference("BITCOUNT and BITPOS check their arguments also when there is no key", _bad_range_of_nothing),
+    Difference("Options of newer versions", _newer_options),
+)

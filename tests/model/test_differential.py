@@ -1,0 +1,128 @@
+"""Perdure answers what redis-server answers, whatever is sent, and restarts are not noticed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.model import families
+from tests.model.differential import COMMAND_STRATEGIES, LocalServer, Program, Remote, Reply, compare, examples, steps
+from tests.model.known_differences import KNOWN
+
+ROOT = Path(__file__).parents[2]
+FAMILIES = sorted(COMMAND_STRATEGIES)
+PROTOCOLS = st.sampled_from((2, 3))
+assert families
+
+
+@pytest.fixture(scope="module")
+def redis(real_redis_port: int) -> Iterator[Remote]:
+    remote = Remote(real_redis_port)
+    yield remote
+    remote.close()
+
+
+class ServerProcess:
+    """perdure-server as it is run, each program in a directory of its own. Any restart is SIGTERM or kill -9."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.programs = 0
+        self.process: subprocess.Popen[bytes] | None = None
+        self.remote: Remote
+        self.table = LocalServer().server.commands
+
+    def begin(self) -> None:
+        """A new, empty server."""
+        self.end()
+        self.programs += 1
+        self.start()
+
+    def start(self) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        directory = self.root / str(self.programs)
+        words = ["-m", "perdure.cli", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory)]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("src", "storage"))}
+        self.process = subprocess.Popen([sys.executable, *words], env=environment, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                self.remote = Remote(port)
+                break
+            except ConnectionRefusedError:
+                assert time.monotonic() < deadline and self.process.poll() is None, "the server does not listen"
+                time.sleep(0.02)
+
+    def speak(self, protocol: int) -> None:
+        assert protocol == 2, "RESP3 is compared in process"
+
+    def knows(self, name: bytes) -> bool:
+        return name.lower() in self.table
+
+    def ask(self, *argv: bytes) -> Reply:
+        return self.remote.ask(*argv)
+
+    def restart(self, how: str) -> None:
+        if how in ("close", "kill"):
+            self.end(signal.SIGTERM if how == "close" else signal.SIGKILL)
+            self.start()
+
+    def end(self, number: int = signal.SIGKILL) -> None:
+        if self.process is not None:
+            self.remote.close()
+            self.process.send_signal(number)
+            self.process.wait(20)
+            self.process = None
+
+    def close(self) -> None:
+        self.end()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_answers_as_redis_does(redis: Remote, family: str) -> None:
+    @examples(100)
+    @given(program=steps(family), protocol=PROTOCOLS)
+    def run(program: Program, protocol: int) -> None:
+        compare(redis, LocalServer(), program, [family], protocol)
+
+    run()
+
+
+def test_all_families_together_answer_as_redis_does(redis: Remote) -> None:
+    @examples(100)
+    @given(program=steps(*FAMILIES), protocol=PROTOCOLS)
+    def run(program: Program, protocol: int) -> None:
+        compare(redis, LocalServer(), program, FAMILIES, protocol)
+
+    run()
+
+
+def test_the_same_over_a_socket_with_kill_9(redis: Remote, tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path)
+
+    @examples(5, shrink=False)
+    @given(program=steps(*FAMILIES))
+    def run(program: Program) -> None:
+        server.begin()
+        compare(redis, server, program, FAMILIES, protocol=2)
+
+    try:
+        run()
+    finally:
+        server.end()
+
+
+def test_every_known_difference_is_published() -> None:
+    page = (ROOT / "docs" / "differences.md").read_text()
+    assert [known.title for known in KNOWN if f"## {known.title}\n" not in page] == []
