@@ -148,13 +148,14 @@ def start_logging(config: Config) -> None:
     import logging
     from logging.handlers import WatchedFileHandler  # goes on in a new file when logrotate moves the old one
 
+    from perdure.messages import LEVELS, RedisFormatter
+
     handler = WatchedFileHandler(config.logfile) if config.logfile else logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(RedisFormatter())
     logger = logging.getLogger("perdure")
     logger.handlers = [handler]
-    levels = {"debug": "DEBUG", "verbose": "INFO", "notice": "INFO", "warning": "WARNING"}
-    logger.setLevel(levels[config.loglevel])
-    config.on_change("loglevel", lambda level: logger.setLevel(levels[level]))
+    logger.setLevel(LEVELS[config.loglevel])
+    config.on_change("loglevel", lambda level: logger.setLevel(LEVELS[level]))
 
 
 # ------------------------------------------------------------------------------------------------------ help texts

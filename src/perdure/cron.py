@@ -17,6 +17,8 @@ EVICT_LIMIT: Final = 2000
 CHECKPOINT_SHARE: Final = 8
 """A checkpoint is asked for when the log is ahead by this fraction of the lag that is allowed."""
 SAMPLES: Final = 5
+HANDSHAKE_MS: Final = 30_000
+"""How long a client may take to authenticate."""
 
 
 class Timer:
@@ -85,13 +87,28 @@ def every_second(server: Server) -> float:
         server.start_sync()
     if engine.lag_bytes and server.dataset.now - engine.last_checkpoint_ms >= server.config.checkpoint_interval_ms:
         checkpoint(server)
-    timeout = server.config.timeout
-    if timeout:
-        for session in list(server.sessions.values()):
-            if session.parked is None and server.dataset.now - session.active_ms > timeout * 1000:
-                server.kill(session)
+    close_idle(server)
+    for connection in list(server.choked):
+        server.check_output(connection)
+    server.rates.sample(server)
     server.peak_memory = max(server.peak_memory, server.dataset.used)
     return 1.0
+
+
+def close_idle(server: Server) -> None:
+    """Close clients that have been silent for `timeout`, and those that do not authenticate."""
+    now, timeout_ms = server.dataset.now, server.config.timeout * 1000
+    for session in list(server.strangers):
+        if session.authenticated:
+            del server.strangers[session]
+        elif now - session.created_ms > HANDSHAKE_MS:
+            server.kill(session)
+    if not timeout_ms:
+        return
+    for session in list(server.sessions.values()):
+        listening = session.monitoring or session.channels or session.patterns or session.shard_channels
+        if now - session.active_ms > timeout_ms and session.parked is None and not listening:
+            server.kill(session)
 
 
 def check_lag(server: Server) -> None:
@@ -140,7 +157,7 @@ def evict_keys(server: Server) -> bool:
         for _ in range(SAMPLES if rings else 0):
             db = server.random.choice(rings)
             entry = server.random.choice(db.ring)
-            if db.hot.get(entry.key) is entry and (entry.expire or not volatile):
+            if entry is not None and db.hot.get(entry.key) is entry and (entry.expire or not volatile):
                 sample.append((db, entry))
         if not sample:
             misses += 1

@@ -10,10 +10,11 @@ import logging
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final
 
+from perdure import errors
 from perdure.errors import ReplyError
 from perdure.registry import Command
 from perdure.session import NO_REPLY, Argv, Park, Session
-from perdure_storage.effects import DROP_SPACE, KEY_LEVEL, SPACES
+from perdure_storage.effects import KEY_LEVEL, SPACES
 from perdure_storage.errors import Corruption, StorageError, TooLarge, WrongType
 from perdure_storage.keyspace import BIG
 from perdure_storage.types.entry import Collection
@@ -26,7 +27,6 @@ log = logging.getLogger("perdure")
 WRONGTYPE: Final = ReplyError("WRONGTYPE Operation against a key holding the wrong kind of value")
 TOO_LARGE: Final = ReplyError("ERR string exceeds maximum allowed size (proto-max-bulk-len)")
 QUEUED: Final = b"+QUEUED\r\n"
-WITHOUT_AUTH: Final = frozenset((b"auth", b"hello", b"quit", b"reset"))
 IN_MULTI: Final = frozenset((b"exec", b"discard", b"multi", b"watch", b"quit", b"reset"))
 WHILE_SUBSCRIBED: Final = frozenset(
     (b"subscribe", b"unsubscribe", b"psubscribe", b"punsubscribe", b"ssubscribe", b"sunsubscribe", b"ping", b"quit", b"reset")
@@ -37,14 +37,14 @@ def execute(session: Session, argv: Argv) -> bytes:
     """Run one request and return its encoded reply; NO_REPLY when there is none (now). Never raises for what a client
     can cause."""
     server = session.server
-    command = server.commands.get(argv[0])
+    command = server.lookup.get(argv[0])
     if command is None or command.subcommands is not None:
         found = find(server, argv)
         if isinstance(found, ReplyError):
             return _refuse(session, found)
         command = found
     if not command.min_argc <= len(argv) <= command.max_argc:
-        return _refuse(session, wrong_arity(command))
+        return _refuse(session, errors.wrong_arity(command.name), command)
     if session.gate or server.gate:
         verdict = _admit(session, command, argv)
         if verdict is not None:
@@ -53,6 +53,7 @@ def execute(session: Session, argv: Argv) -> bytes:
         park = _wait_for_elements(session, command, argv)
         if park is not None:
             return _park(session, park, argv)
+    session.last_command = command
     reply = run(session, command, argv)
     if type(reply) is Park:
         return _park(session, reply, argv)
@@ -63,27 +64,12 @@ def execute(session: Session, argv: Argv) -> bytes:
 
 def find(server: Server, argv: Argv) -> Command | ReplyError:
     """The command (or subcommand) that `argv` names, or the error that says there is none."""
-    command = server.commands.get(argv[0]) or server.commands.get(argv[0].lower())
+    command = server.commands.get(argv[0].lower())
     if command is None:
-        shown = " ".join(f"'{_text(arg)}'" for arg in argv[1:])
-        return ReplyError(
-            f"ERR unknown command '{_text(argv[0])}', with args beginning with: {shown[:128]}{' ' if shown else ''}"
-        )
-    if command.subcommands is None or (len(argv) == 1 and command.handler is not None):
+        return errors.unknown_command(argv)
+    if command.subcommands is None or len(argv) == 1:
         return command
-    if len(argv) < 2:
-        return wrong_arity(command)
-    sub = command.subcommands.get(argv[1].lower())
-    if sub is None:
-        if command.handler is not None and not command.subcommands:
-            return command
-        name = command.name.decode().upper()
-        return ReplyError(f"ERR unknown subcommand '{_text(argv[1])}'. Try {name} HELP.")
-    return sub
-
-
-def wrong_arity(command: Command) -> ReplyError:
-    return ReplyError(f"ERR wrong number of arguments for '{command.name.decode()}' command")
+    return command.subcommands.get(argv[1].lower()) or errors.unknown_subcommand(argv)
 
 
 def run(session: Session, command: Command, argv: Argv) -> Any:
@@ -112,8 +98,11 @@ def run(session: Session, command: Command, argv: Argv) -> Any:
         failure = finish(server)
         if failure is not None:
             reply = failure
+    elapsed = perf_counter_ns() - started
     command.calls += 1
-    command.nanoseconds += perf_counter_ns() - started
+    command.nanoseconds += elapsed
+    if elapsed >= server.slow_ns:
+        server.slowlog.add(session, command, argv, elapsed)
     if type(reply) is ReplyError:
         command.failed += 1
         server.count_error(reply)
@@ -127,11 +116,10 @@ def finish(server: Server) -> ReplyError | None:
     """
     ds = server.dataset
     effects = ds.seal()
-    changed = None
+    changed, moved = None, False
     if server.watchers or server.waiting or server.on_change is not None:
         changed = [(effect[1], effect[2]) for effect in effects if effect[0] in KEY_LEVEL]
-        if any(effect[0] in (DROP_SPACE, SPACES) for effect in effects):
-            changed += server.marks_of_databases(effects)
+        moved = any(effect[0] == SPACES for effect in effects)
     try:
         server.engine.commit()
     except StorageError as error:
@@ -140,18 +128,22 @@ def finish(server: Server) -> ReplyError | None:
     server.changes += 1
     if changed:
         server.keys_changed(changed)
+    if moved:
+        server.databases_moved()
     return None
 
 
 def exec_queue(session: Session) -> bytes:
     """EXEC: run what MULTI queued as one batch. REQUIRES: in MULTI, not broken."""
     queue = session.multi or []
-    session.multi = None
-    session.update_gate()
+    server = session.server
+    session.discard()
     session.in_exec = True
     replies = [b"*%d\r\n" % len(queue)]
     try:
         for command, argv in queue:
+            if server.monitors and not (command.skip_monitor or command.admin):
+                server.feed_monitors(session, argv)
             reply = run(session, command, argv)
             if type(reply) is Park:
                 reply = reply.on_timeout
@@ -160,7 +152,7 @@ def exec_queue(session: Session) -> bytes:
         session.in_exec = False
     ds = session.ds
     if ds.effects or ds.touched or ds.counted:
-        failure = finish(session.server)
+        failure = finish(server)
         if failure is not None:
             return session.encode(failure)
     return b"".join(replies)
@@ -170,7 +162,7 @@ def _admit(session: Session, command: Command, argv: Argv) -> bytes | None:
     """The uncommon reasons not to run a command now; None when it may run."""
     server, name = session.server, command.name
     if not session.authenticated and not command.no_auth:
-        return _refuse(session, ReplyError("NOAUTH Authentication required."))
+        return _refuse(session, errors.no_auth(), command)
     if session.protocol == 2 and (session.channels or session.patterns or session.shard_channels):
         if name not in WHILE_SUBSCRIBED:
             shown = name.decode()
@@ -180,28 +172,50 @@ def _admit(session: Session, command: Command, argv: Argv) -> bytes | None:
                     f"ERR Can't execute '{shown}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET "
                     "are allowed in this context"
                 ),
+                command,
             )
-    if command.write or name == b"exec":
-        error = server.why_no_writes(command, session)
+    for judged in [queued for queued, _ in session.multi or ()] if name == b"exec" else [command]:
+        error = server.why_no_writes(judged, session) if judged.write else None
         if error is not None:
-            return _refuse(session, error)
+            return _refuse(session, error, command)
     if session.multi is not None and name not in IN_MULTI:
         if command.no_multi:
-            return _refuse(session, ReplyError("ERR Command not allowed inside a transaction"))
+            return _refuse(session, errors.not_in_transaction(), command)
         session.multi.append((command, argv))
         return QUEUED if _may_reply(session) else NO_REPLY
     if server.paused(command, session):
         return _park(session, Park("pause", ready=lambda: not server.paused(command, session)), argv)
-    if server.monitors and not command.skip_monitor:
+    if server.monitors and not (command.skip_monitor or command.admin):
         server.feed_monitors(session, argv)
+    if session.no_touch and command.first_key and name != b"touch":
+        return _run_untouched(session, command, argv)
     return None
 
 
-def _refuse(session: Session, error: ReplyError) -> bytes:
-    """The reply to a request that will not run; inside MULTI it also breaks the transaction."""
+def _run_untouched(session: Session, command: Command, argv: Argv) -> bytes:
+    """CLIENT NO-TOUCH: for eviction, the keys have been unused for as long as before."""
+    park = _wait_for_elements(session, command, argv)
+    if park is not None:
+        return _park(session, park, argv)
+    hot = session.db.hot
+    ticks = [(entry, entry.tick) for key in command.keys(argv) if (entry := hot.get(key)) is not None and entry.kind]
+    session.last_command = command
+    reply = run(session, command, argv)
+    for entry, tick in ticks:
+        entry.tick = tick
+    if type(reply) is Park:
+        return _park(session, reply, argv)
+    return session.encode(reply) if _may_reply(session) else NO_REPLY
+
+
+def _refuse(session: Session, error: ReplyError, command: Command | None = None) -> bytes:
+    """The reply to a request that will not run; inside MULTI it also breaks the transaction, and EXEC ends it."""
     session.server.count_error(error)
     if session.multi is not None:
         session.multi_broken = True
+        if command is not None and command.name == b"exec":
+            session.discard()
+            error = ReplyError(f"EXECABORT Transaction discarded because of: {error.text}")
     if session.gate and not _may_reply(session):
         return NO_REPLY
     return session.encode(error)
@@ -248,8 +262,3 @@ def _park(session: Session, park: Park, argv: Argv) -> bytes:
     park.since_ms = session.ds.now
     session.server.park(session, park)
     return NO_REPLY
-
-
-def _text(raw: bytes) -> str:
-    """Client bytes for an error message: at most 128, whatever they are."""
-    return raw[:128].decode("latin-1")

@@ -19,19 +19,25 @@ if TYPE_CHECKING:
 
 HELD_MAX: Final = 1 << 20
 """Bytes of replies held back for durability before the client is no longer read from."""
+SLICE: Final = 64
+"""Commands of one pipeline that run before the size of their replies is looked at."""
+REPLIES_MAX: Final = 1 << 20
+"""Bytes of replies that one client may pile up in a tick; the rest of its pipeline waits until they have left."""
+STRANGER_OUTPUT_MAX: Final = 1024
+"""Bytes of replies that may wait for a client that has not authenticated."""
 
 
 class Connection(asyncio.Protocol):
     """One client's socket."""
 
-    __slots__ = ("server", "session", "parser", "transport", "_stopped", "_full", "_held")
+    __slots__ = ("_full", "_held", "_slowed", "_stopped", "parser", "server", "session", "transport")
 
     def __init__(self, server: Server) -> None:
         self.server = server
         self.session: Session
         self.parser = RequestParser()
         self.transport: asyncio.Transport
-        self._stopped = self._full = self._held = False
+        self._stopped = self._full = self._held = self._slowed = False
 
     # -- asyncio's side ------------------------------------------------------------------------------------------
 
@@ -39,7 +45,13 @@ class Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
         self.transport = transport  # type: ignore[assignment]
         self.session = self.server.connect(self)
-        self.parser.authenticated = self.session.authenticated
+        self.trust(self.session.authenticated)
+
+    def trust(self, authenticated: bool) -> None:
+        """Who has not authenticated may send small requests only, and must read the replies."""
+        was, self.parser.authenticated = self.parser.authenticated, authenticated
+        if was != authenticated:
+            self.transport.set_write_buffer_limits(None if authenticated else STRANGER_OUTPUT_MAX)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.server.disconnect(self.session)
@@ -49,15 +61,21 @@ class Connection(asyncio.Protocol):
         if not server.in_tick:
             server.begin_tick()
         session.bytes_in += len(data)
-        commands = self.parser.feed(data)
+        parser = self.parser
+        commands = parser.feed(data)
         if session.parked is not None or session.backlog:
             session.backlog.extend(commands)
             if len(session.backlog) > 1024:
                 self.hold(True)
         else:
             self.run(commands)
-        if self.parser.error is not None:
-            self._protocol_error(self.parser.error)
+        if parser.error is not None:
+            self._protocol_error(parser.error)
+        while parser.waiting:
+            session.backlog.extend(parser.feed(b""))
+            self.go_on()
+            if parser.error is not None:
+                self._protocol_error(parser.error)
 
     def eof_received(self) -> bool:
         return False
@@ -65,10 +83,14 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         self._full = True
         self._update_reading()
+        self.server.choked[self] = 0
+        self.server.check_output(self)
 
     def resume_writing(self) -> None:
         self._full = False
         self._update_reading()
+        self.server.choked.pop(self, None)
+        self.go_on()
 
     # -- running commands ----------------------------------------------------------------------------------------
 
@@ -76,6 +98,9 @@ class Connection(asyncio.Protocol):
         """Execute requests in order; what comes after one that has to wait goes to the backlog."""
         session, server = self.session, self.server
         out = session.out
+        if len(commands) > SLICE:
+            self._run_in_slices(commands)
+            return
         if not out:
             server.ready.append(session)
         lsn = session.ds.lsn
@@ -94,15 +119,40 @@ class Connection(asyncio.Protocol):
         if server.throttled and session.ds.lsn != lsn:
             server.throttle(self)
 
+    def _run_in_slices(self, commands: list[list[bytes]]) -> None:
+        """A long pipeline: what its replies take in memory is bounded, the requests that are left wait their turn."""
+        session = self.session
+        room, seen = REPLIES_MAX, len(session.out)
+        for start in range(0, len(commands), SLICE):
+            self.run(commands[start : start + SLICE])
+            room -= sum(map(len, session.out[seen:]))
+            seen = len(session.out)
+            if session.closing:
+                return
+            if session.parked is not None or room < 0:
+                session.backlog.extend(commands[start + SLICE :])
+                if session.parked is None and session.backlog:
+                    self.hold(True)
+                    self.server.loop.call_soon(self.go_on)
+                return
+
+    def go_on(self) -> None:
+        """There may be room for the replies to what is left of a pipeline."""
+        session = self.session
+        if session.backlog and not self._full and session.pending_bytes <= HELD_MAX and session.peer is not None:
+            if not self.server.in_tick:
+                self.server.begin_tick()
+            self.run_backlog()
+
     def run_backlog(self) -> None:
         """The client waits no more: go on with what it has sent meanwhile."""
         session = self.session
-        while session.backlog and session.parked is None and not session.closing:
+        if session.parked is None and not session.closing:
             commands = list(session.backlog)
             session.backlog.clear()
             self.run(commands)
-        if not session.backlog:
-            self.hold(False)
+            if not session.backlog and not session.closing and session.pending_bytes <= HELD_MAX:
+                self.hold(False)
 
     def _protocol_error(self, error: ProtocolError) -> None:
         session = self.session
@@ -110,6 +160,7 @@ class Connection(asyncio.Protocol):
         self.server.ready.append(session)
         self.server.protocol_errors += 1
         session.closing = True
+        self.hold(True)
 
     # -- sending -------------------------------------------------------------------------------------------------
 
@@ -117,10 +168,22 @@ class Connection(asyncio.Protocol):
         """To the socket, now."""
         self.session.bytes_out += len(data)
         self.transport.write(data)
+        if self._full:
+            self.server.check_output(self)
 
     def close(self) -> None:
         """Close after what was sent has left."""
         self.transport.close()
+
+    def fileno(self) -> int:
+        """The socket's number, -1 when it has none any more."""
+        raw = self.transport.get_extra_info("socket")
+        return raw.fileno() if raw is not None else -1
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of replies that the client has not taken yet."""
+        return self.transport.get_write_buffer_size()
 
     def abort(self) -> None:
         """Close now."""
@@ -132,8 +195,13 @@ class Connection(asyncio.Protocol):
             self._held = held
             self._update_reading()
 
+    def slow(self, slowed: bool) -> None:
+        """Stop or go on reading from this client, for the sake of the tables."""
+        self._slowed = slowed
+        self._update_reading()
+
     def _update_reading(self) -> None:
-        stop = self._held or self._full
+        stop = self._held or self._full or self._slowed
         if stop != self._stopped and not self.transport.is_closing():
             self._stopped = stop
             if stop:

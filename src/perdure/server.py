@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import socket
+import stat
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -22,13 +23,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from perdure import cron
 from perdure.commands import FAMILIES
+from perdure.dispatch import exec_queue, find, finish
 from perdure.dispatch import run as run_command
 from perdure.errors import ReplyError
-from perdure.net import HELD_MAX, Connection
-from perdure.registry import Command, build_table
+from perdure.info import Rates
+from perdure.net import HELD_MAX, STRANGER_OUTPUT_MAX, Connection
+from perdure.redaction import redacted
+from perdure.registry import Command, build_table, with_upper_case
 from perdure.session import Argv, Level, Park, Session, Watched
+from perdure.slowlog import SlowLog, threshold_ns
 from perdure.wakeups import Wakeups
-from perdure_storage.effects import DROP_SPACE, Effect
 from perdure_storage.engine import Engine, Options
 from perdure_storage.errors import LogPoisoned, StorageError
 
@@ -50,7 +54,9 @@ QUICK_SYNC_S: Final = 0.001
 class SyncThread:
     """fdatasync off the loop: blocking calls that give the interpreter lock away. One at a time."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, done: Callable[[list[File], int, OSError | None], None]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, done: Callable[[list[File], int, OSError | None], None]
+    ) -> None:
         self._loop = loop
         self._done = done
         self._jobs: SimpleQueue[tuple[list[File], int] | None] = SimpleQueue()
@@ -88,9 +94,12 @@ class Server:
         self.config = config
         self.engine = engine
         self.dataset = engine.dataset
+        self.dataset.limits = config
         self.commands: dict[bytes, Command] = build_table(FAMILIES)
+        self.lookup = with_upper_case(self.commands)
         self.random = Random()
         self.run_id = os.urandom(20).hex()
+        self.replication_id = os.urandom(20).hex()
         self.started_ms = engine.clock.now_ms()
         self.loop: asyncio.AbstractEventLoop
         self.sync_thread: SyncThread
@@ -101,6 +110,8 @@ class Server:
         self.next_session = 1
         self.ready: list[Session] = []
         self.unsafe: dict[Session, None] = {}
+        self.strangers: dict[Session, None] = {}
+        self.choked: dict[Connection, int] = {}
         self.throttled = False
         self._slowed: list[Connection] = []
         self.wakeups = Wakeups(self.rerun, self.reply_to_parked)
@@ -114,6 +125,7 @@ class Server:
         self.unsynced_since_ms = 0
         self.sync_started_ms = 0
         self._sync_started = 0.0
+        self._syncing = engine.log
         self.quick_disk = True
         self.pause_until_ms = 0
         self.pause_all = False
@@ -121,8 +133,13 @@ class Server:
         self.stopping: asyncio.Event
         self.exit_code = 0
         self.loading_steps: dict[Collection, Any] = {}
+        self.slowlog = SlowLog(config.slowlog_max_len)
+        self.slow_ns = threshold_ns(config.slowlog_log_slower_than)
+        self.rates = Rates()
         self.reset_stats()
         config.on_change("appendfsync", lambda value: setattr(self, "level", LEVELS[value]))
+        config.on_change("slowlog-max-len", self.slowlog.resize)
+        config.on_change("slowlog-log-slower-than", lambda value: setattr(self, "slow_ns", threshold_ns(value)))
 
     def reset_stats(self) -> None:
         """CONFIG RESETSTAT."""
@@ -130,7 +147,7 @@ class Server:
         self.total_commands = 0
         self.changes = self.saved_changes = 0
         self.bytes_in = self.bytes_out = 0
-        self.protocol_errors = 0
+        self.protocol_errors = self.output_limit_disconnections = 0
         self.syncs = 0
         self.errors: dict[str, int] = {}
         self.peak_memory = 0
@@ -193,8 +210,7 @@ class Server:
                 if not self.port:
                     self.port = listener.sockets[0].getsockname()[1]
         if config.unixsocket:
-            if os.path.exists(config.unixsocket):
-                os.unlink(config.unixsocket)
+            remove_stale_socket(config.unixsocket)
             self.listeners.append(await self.loop.create_unix_server(lambda: Connection(self), config.unixsocket))
             if config.unixsocketperm:
                 os.chmod(config.unixsocket, config.unixsocketperm)
@@ -220,9 +236,43 @@ class Server:
         for session in list(self.sessions.values()):
             if session.peer is not None:
                 session.peer.close()
-        await asyncio.sleep(0.01)
+        deadline = monotonic() + self.config.shutdown_timeout
+        while self.sessions and monotonic() < deadline:
+            await asyncio.sleep(0.002)
+        for session in list(self.sessions.values()):
+            self.kill(session)
+        await asyncio.sleep(0)
         if self.config.unixsocket and os.path.exists(self.config.unixsocket):
             os.unlink(self.config.unixsocket)
+
+    def reload(self) -> None:
+        """DEBUG RELOAD: close the directory and open it again, as a restart does, the clients staying connected.
+
+        Blocks. Raises StorageError, OSError when the directory cannot be closed well; then the server is stopping.
+        """
+        for steps in list(self.loading_steps.values()):
+            for _ in steps:
+                pass
+        self.sync_thread.stop()
+        old = self.engine
+        if old.process is not None:
+            self.loop.remove_reader(old.process.fileno())
+        try:
+            old.close()
+            self.engine = Engine.open(old.path, old.options)
+        except (StorageError, OSError):
+            self.stop(1)
+            raise
+        self.dataset = self.engine.dataset
+        for session in self.sessions.values():
+            session.ds = self.dataset
+            session.db = self.dataset.databases[session.db.index]
+        for session in list(self.wakeups):
+            self.wakeups.follow(session)
+        self.sync_thread = SyncThread(self.loop, self._synced)
+        self.unsynced_since_ms = 0
+        self.watch_checkpointer()
+        self.release()
 
     # -- clients -------------------------------------------------------------------------------------------------
 
@@ -243,15 +293,31 @@ class Server:
             if self.config.tcp_keepalive:
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
                 raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, self.config.tcp_keepalive)
-        if len(self.sessions) >= self.config.maxclients:
+        refusal = self._why_no_entry(session, peer)
+        if refusal:
             self.rejected_connections += 1
-            transport.write(b"-ERR max number of clients reached\r\n")
+            transport.write(b"-%b\r\n" % refusal)
             session.closing = True
+            connection.hold(True)
             transport.close()
             return session
         self.total_connections += 1
         self.sessions[session.id] = session
+        if not session.authenticated:
+            self.strangers[session] = None
         return session
+
+    def _why_no_entry(self, session: Session, peer: Any) -> bytes:
+        """The error with which a connection is closed at once; empty when it is welcome."""
+        config = self.config
+        if len(self.sessions) >= config.maxclients:
+            return b"ERR max number of clients reached"
+        if config.protected_mode and not config.requirepass and isinstance(peer, tuple) and not is_loopback(peer[0]):
+            return (
+                b"DENIED this server has no password, so it answers only clients on its own machine (protected mode): "
+                b"set requirepass, or protected-mode no if everybody who can reach this port may use it"
+            )
+        return b""
 
     def disconnect(self, session: Session) -> None:
         """The client's socket is gone."""
@@ -266,6 +332,8 @@ class Server:
         self.pubsub_drop(session)
         self.monitors.discard(session)
         self.unsafe.pop(session, None)
+        self.strangers.pop(session, None)
+        self.choked.pop(session.peer, None)
         session.backlog.clear()
         session.peer = None
 
@@ -273,10 +341,37 @@ class Server:
         """End all subscriptions of a session."""
 
     def kill(self, session: Session, *, after_reply: bool = False) -> None:
-        """Close a client's connection."""
+        """Close a client's connection: now, or when it has been answered what it has asked until now."""
         session.closing = True
-        if session.peer is not None and not after_reply:
+        if session.peer is None:
+            return
+        if after_reply:
+            session.peer.hold(True)
+        else:
             session.peer.abort()
+
+    def check_output(self, connection: Connection) -> None:
+        """The client does not take its replies fast enough: cut it off when there are more than it may have waiting."""
+        session = connection.session
+        waiting = connection.waiting_bytes
+        pushed = bool(session.monitoring or session.channels or session.patterns or session.shard_channels)
+        limit = self.config.client_output_buffer_limit["pubsub" if pushed else "normal"]
+        over = bool(limit.hard and waiting > limit.hard) or (
+            not session.authenticated and waiting > STRANGER_OUTPUT_MAX
+        )
+        if limit.soft and waiting > limit.soft:
+            now = self.dataset.now
+            since = self.choked.get(connection) or now
+            self.choked[connection] = since
+            over = over or now - since >= limit.soft_seconds * 1000
+        elif connection in self.choked:
+            self.choked[connection] = 0
+        if over:
+            log.warning(
+                "client %d (%s) does not read its replies: %d bytes wait, closing", session.id, session.address, waiting
+            )
+            self.output_limit_disconnections += 1
+            self.kill(session)
 
     def send(self, session: Session, data: bytes) -> None:
         """Queue reply or push bytes for a session; they leave at the end of the tick."""
@@ -318,6 +413,8 @@ class Server:
         for session in ready:
             out = session.out
             if not out or session.peer is None:
+                if session.closing and session.peer is not None and not session.pending:
+                    session.peer.close()
                 continue
             count = len(out)
             data = out[0] if count == 1 else b"".join(out)
@@ -363,14 +460,17 @@ class Server:
         if lsn > records.durable_lsn:
             self.sync_started_ms = self.dataset.now
             self._sync_started = monotonic()
+            self._syncing = records
             self.sync_thread.start(files, lsn)
 
     def _synced(self, files: list[File], lsn: int, failure: OSError | None) -> None:
         """A sync has ended (called on the loop)."""
+        records = self.engine.log
+        if self._syncing is not records:
+            return  # a log that `reload` has closed
         self.sync_thread.busy = False
         self.syncs += 1
         self.quick_disk = monotonic() - self._sync_started < QUICK_SYNC_S
-        records = self.engine.log
         if failure is not None:
             self.refuse_writes(records.poisoned_by(failure))
             return
@@ -399,10 +499,12 @@ class Server:
             session.pending_bytes -= len(data)
             peer.send(data)
             if not pending:
-                if session.pending_bytes <= HELD_MAX and not session.backlog:
-                    peer.hold(False)
                 if session.closing:
                     peer.close()
+                elif session.parked is None and session.backlog:
+                    peer.go_on()
+                elif session.pending_bytes <= HELD_MAX and not session.backlog:
+                    peer.hold(False)
 
     # -- refusing and slowing writers ----------------------------------------------------------------------------
 
@@ -468,13 +570,13 @@ class Server:
 
     def throttle(self, connection: Connection) -> None:
         """The tables are too far behind: this writer is not read from until they have caught up."""
-        connection.hold(True)
+        connection.slow(True)
         self._slowed.append(connection)
 
     def unthrottle(self) -> None:
         slowed, self._slowed = self._slowed, []
         for connection in slowed:
-            connection.hold(False)
+            connection.slow(False)
 
     def paused(self, command: Command, session: Session) -> bool:
         """Does CLIENT PAUSE hold this command back?"""
@@ -488,6 +590,25 @@ class Server:
             return self.pause_all or any(queued.write for queued, _ in session.multi or ())
         return (self.pause_all and not command.name.startswith(b"client")) or command.write
 
+    def pause(self, until_ms: int, everything: bool) -> None:
+        """CLIENT PAUSE: hold back writers, or everybody. The longer and the stricter of two pauses counts."""
+        self.pause_all = everything or (self.pause_all and bool(self.pause_until_ms))
+        self.pause_until_ms = max(until_ms, self.pause_until_ms)
+        self.update_gate()
+        self.loop.call_later((self.pause_until_ms - self.dataset.now + 1) / 1000, self.poll)
+
+    def unpause(self) -> None:
+        self.pause_until_ms = 0
+        self.pause_all = False
+        self.update_gate()
+        self.loop.call_soon(self.poll)
+
+    def poll(self) -> None:
+        """Look after those who wait: something they wait for may have come."""
+        if not self.in_tick:
+            self.engine.update_time()
+        self.wakeups.poll(self.dataset.now)
+
     # -- waiting clients -----------------------------------------------------------------------------------------
 
     @property
@@ -498,6 +619,14 @@ class Server:
     def park(self, session: Session, park: Park) -> None:
         """`session` waits; what it sends meanwhile goes to its backlog."""
         self.wakeups.add(session, park)
+
+    def finish(self) -> None:
+        """Commit what has changed so far, apart from what the running command still has to do."""
+        finish(self)
+
+    def exec_queue(self, session: Session) -> bytes:
+        """EXEC: the encoded replies of what MULTI has queued."""
+        return exec_queue(session)
 
     def rerun(self, session: Session) -> bool:
         """Run a parked session's command again; False when it has to go on waiting."""
@@ -510,7 +639,8 @@ class Server:
             if session.parked is not None:
                 return False
         else:
-            command = self.commands[park.argv[0].lower()]
+            command = find(self, park.argv)
+            assert not isinstance(command, ReplyError)
             outcome = run_command(session, command, park.argv)
             if type(outcome) is Park:
                 outcome.argv, outcome.db, outcome.since_ms = park.argv, session.db, park.since_ms
@@ -521,12 +651,20 @@ class Server:
         self._answer(session, reply)
         return True
 
+    def unpark(self, session: Session, reply: Any) -> None:
+        """End a session's wait with this reply."""
+        self.wakeups.remove(session)
+        self.reply_to_parked(session, reply)
+
     def reply_to_parked(self, session: Session, reply: Any) -> None:
         """The wait has ended with this reply."""
         self._answer(session, session.encode(reply))
 
     def _answer(self, session: Session, reply: bytes) -> None:
-        if reply:
+        if session.gate and (session.skip_next or not session.reply_on):
+            session.skip_next = max(0, session.skip_next - 1)
+            session.update_gate()
+        elif reply:
             self.send(session, reply)
         if session.backlog:
             self.loop.call_soon(self._resume, session)
@@ -550,7 +688,7 @@ class Server:
                 return
             del self.loading_steps[entry]
             snapshot.close()
-            self.wakeups.poll(self.dataset.now)
+            self.poll()
 
         self.loop.call_soon(step)
 
@@ -568,25 +706,34 @@ class Server:
         if self.on_change is not None:
             self.on_change(marks)
 
-    def marks_of_databases(self, effects: list[Effect]) -> list[Watched]:
-        """What is watched or waited for in databases that were flushed or swapped as a whole."""
-        dropped = {effect[1] for effect in effects if effect[0] == DROP_SPACE}
-        return [mark for mark in self.watchers if not dropped or mark[0] in dropped]
+    def databases_moved(self) -> None:
+        """Databases are other spaces than before (FLUSHDB, FLUSHALL, SWAPDB): who watches or waits for keys follows.
+
+        A watched key has changed if it was there before or is there now.
+        """
+        databases = self.dataset.databases
+        for mark, sessions in list(self.watchers.items()):
+            for session in list(sessions):
+                index, existed = session.watched[mark]
+                db = databases[index]
+                if db.space == mark[0]:
+                    continue
+                if existed or db.find(mark[1]) is not None:
+                    session.watch_broken = True
+                session.watch_follows(mark, db)
+        for session in list(self.wakeups):
+            park = session.parked
+            if park is not None and park.marks and park.marks[0][0] != session.db.space:
+                self.wakeups.follow(session)
 
     def swap_databases(self, first: int, second: int) -> None:
-        """SWAPDB: every session that had one selected now sees the other."""
+        """SWAPDB: every session that had one selected now sees the other. `databases_moved` does the rest."""
         self.dataset.swap(first, second)
         places = {id(db): db for db in (self.dataset.databases[first], self.dataset.databases[second])}
         other = {id(self.dataset.databases[first]): second, id(self.dataset.databases[second]): first}
         for session in self.sessions.values():
             if id(session.db) in places:
-                park = self.wakeups.remove(session) if session.parked is not None else None
                 session.db = self.dataset.databases[other[id(session.db)]]
-                if park is not None:
-                    park.db = session.db
-                    self.wakeups.add(session, park)
-                    for key in park.keys:
-                        self.wakeups.signal((session.db.space, key))
 
     def count_error(self, error: ReplyError) -> None:
         prefix = error.text.partition(" ")[0]
@@ -595,10 +742,15 @@ class Server:
     def feed_monitors(self, session: Session, argv: Argv) -> None:
         """MONITOR: one line for each command that runs."""
         now = self.engine.clock.now_us()
-        words = " ".join(quoted(arg) for arg in argv)
+        command = find(self, argv)
+        words = " ".join(quoted(arg) for arg in (argv if isinstance(command, ReplyError) else redacted(command, argv)))
         line = f"{now // 1_000_000}.{now % 1_000_000:06d} [{session.db.index} {session.address}] {words}"
         for monitor in self.monitors:
             self.send(monitor, monitor.encode(line))
+
+    def checkpoint(self) -> None:
+        """Have the tables catch up with the log, in the background."""
+        cron.checkpoint(self)
 
     # -- the checkpointer ----------------------------------------------------------------------------------------
 
@@ -618,12 +770,35 @@ class Server:
             self.watch_checkpointer()
             log.error("%s; another one was started", engine.checkpoint_error)
         cron.check_lag(self)
+        if len(self.wakeups):
+            self.wakeups.poll(self.dataset.now)
 
 
 def quoted(raw: bytes) -> str:
     """Bytes as MONITOR and SLOWLOG show them."""
     simple = {34: '\\"', 92: "\\\\", 10: "\\n", 13: "\\r", 9: "\\t", 7: "\\a", 8: "\\b"}
     return '"' + "".join(simple.get(b) or (chr(b) if 32 <= b < 127 else f"\\x{b:02x}") for b in raw) + '"'
+
+
+def is_loopback(address: str) -> bool:
+    return address.startswith(("127.", "::ffff:127.")) or address == "::1"
+
+
+def remove_stale_socket(path: str) -> None:
+    """Make way for a Unix socket where a server that is gone has left one. Raises OSError when something else is there."""
+    try:
+        mode = os.stat(path, follow_symlinks=False).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise FileExistsError(17, "this file is there and is no socket", path)
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+    raise OSError(98, "another server listens on it", path)
 
 
 def notify_systemd(message: bytes) -> None:
@@ -649,29 +824,57 @@ def run(config: Config) -> int:
     try:
         engine = Engine.open(config.dir, options)
     except (StorageError, OSError) as error:
-        log.error("%s", error)
-        return 1
+        return complain(str(error))
     log.info("%s: %s", config.dir, engine.recovered)
     server = Server(config, engine)
     try:
         code = uvloop.run(server.serve(announce))
     except OSError as error:
-        log.error("cannot listen on %s port %s: %s", " ".join(config.bind), config.port, error)
-        engine.close()
-        return 1
+        server.engine.close()
+        return complain(why_not_listening(config, error))
     try:
-        engine.close()
+        server.engine.close()
     except (StorageError, OSError) as error:
-        log.error("the shutdown was not clean, but nothing acknowledged is lost: %s", error)
-        return 1
+        return complain(f"the shutdown was not clean, but nothing acknowledged is lost: {error}")
+    finally:
+        if config.pidfile:
+            remove_file(config.pidfile)
     log.info("bye: everything is in the tables")
     return code
 
 
+def complain(problem: str) -> int:
+    """Tell whoever started the server, on the terminal and in the log file, why it is no more; returns the exit code."""
+    print(f"perdure-server: {problem}", file=sys.stderr, flush=True)
+    if any(isinstance(handler, logging.FileHandler) for handler in log.handlers):
+        log.error("%s", problem)
+    return 1
+
+
+def why_not_listening(config: Config, error: OSError) -> str:
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    if error.filename:
+        return f"cannot listen on Unix socket {error.filename}: {error.strerror or reason}; choose another --unixsocket"
+    hint = "; stop what listens there, or choose another --port" if error.errno == 98 else ""
+    return f"cannot listen on {' '.join(config.bind)} port {config.port}: {reason}{hint}"
+
+
+def remove_file(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError as error:
+        log.warning("%s could not be removed: %s", path, error.strerror)
+
+
 def announce(server: Server) -> None:
     """Say where we listen."""
-    if server.config.port == 0 and server.port:
+    config = server.config
+    if config.pidfile:
+        try:
+            with open(config.pidfile, "w") as file:
+                file.write(f"{os.getpid()}\n")
+        except OSError as error:
+            log.warning("pidfile %s could not be written: %s", config.pidfile, error.strerror)
+    if config.port == 0 and server.port:
         print(server.port, flush=True)
-    log.info("ready on port %s, appendfsync %s", server.port, server.config.appendfsync)
-
-
+    log.info("ready on port %s, appendfsync %s", server.port, config.appendfsync)

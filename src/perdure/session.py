@@ -34,11 +34,12 @@ class Park:
     """Why a client is waiting; a handler returns one instead of a reply.
 
     When one of `keys` changes, or `ready` says yes, the command runs again, and may return another Park (the first
-    one's deadline stays). At `deadline_ms` (0: never) the reply is `on_timeout`. Inside MULTI and scripts nothing
-    waits: `on_timeout` is the reply at once.
+    one's deadline stays); with `answer`, that gives the reply instead. `ready` is asked whenever something may have
+    changed, and may push on what it waits for. At `deadline_ms` (0: never) the reply is `on_timeout`. Inside MULTI and
+    scripts nothing waits: `on_timeout` is the reply at once.
     """
 
-    __slots__ = ("keys", "deadline_ms", "on_timeout", "ready", "argv", "reason", "since_ms", "db")
+    __slots__ = ("answer", "argv", "db", "deadline_ms", "keys", "marks", "on_timeout", "ready", "reason", "since_ms")
 
     def __init__(
         self,
@@ -48,15 +49,23 @@ class Park:
         deadline_ms: int = 0,
         on_timeout: Any = None,
         ready: Callable[[], bool] | None = None,
+        answer: Callable[[], Any] | None = None,
     ) -> None:
         self.reason = reason
         self.keys = keys
         self.deadline_ms = deadline_ms
         self.on_timeout = on_timeout
         self.ready = ready
+        self.answer = answer
         self.argv: Argv = []
         self.since_ms = 0
         self.db: Keyspace | None = None
+        self.marks: list[Watched] = []
+
+    @property
+    def unblockable(self) -> bool:
+        """Does the client wait because its command says so, and not because we are not ready for it?"""
+        return self.reason not in ("pause", "loading", "shutdown")
 
 
 NO_REPLY: Final = b""
@@ -67,11 +76,48 @@ class Session:
     process."""
 
     __slots__ = (
-        "server", "ds", "db", "id", "gate", "protocol", "encode", "out", "pending", "pending_bytes", "parked", "backlog",
-        "level", "authenticated", "user", "name", "lib_name", "lib_ver", "multi", "multi_broken", "watched", "watch_broken",
-        "reply_on", "skip_next", "no_evict", "no_touch", "monitoring", "channels", "patterns", "shard_channels", "tracking",
-        "peer", "address", "local_address", "created_ms", "active_ms", "last_command", "commands", "closing", "in_exec",
-        "argv_bytes", "bytes_in", "bytes_out",
+        "active_ms",
+        "address",
+        "authenticated",
+        "backlog",
+        "bytes_in",
+        "bytes_out",
+        "channels",
+        "closing",
+        "commands",
+        "created_ms",
+        "db",
+        "ds",
+        "encode",
+        "gate",
+        "id",
+        "in_exec",
+        "last_command",
+        "level",
+        "lib_name",
+        "lib_ver",
+        "local_address",
+        "monitoring",
+        "multi",
+        "multi_broken",
+        "name",
+        "no_evict",
+        "no_touch",
+        "out",
+        "parked",
+        "patterns",
+        "peer",
+        "pending",
+        "pending_bytes",
+        "protocol",
+        "reply_on",
+        "server",
+        "shard_channels",
+        "skip_next",
+        "tracking",
+        "user",
+        "watch_broken",
+        "watched",
     )  # fmt: skip
 
     def __init__(self, server: Server, ident: int) -> None:
@@ -93,7 +139,8 @@ class Session:
         self.lib_name = self.lib_ver = b""
         self.multi: list[tuple[Command, Argv]] | None = None
         self.multi_broken = False
-        self.watched: set[Watched] = set()
+        self.watched: dict[Watched, tuple[int, bool]] = {}
+        """What WATCH has named: number of the database, and whether the key was there."""
         self.watch_broken = False
         self.reply_on = True
         self.skip_next = 0
@@ -105,7 +152,7 @@ class Session:
         self.peer: Any = None
         self.address = self.local_address = ""
         self.created_ms = self.active_ms = server.dataset.now
-        self.last_command = "NULL"
+        self.last_command: Command | None = None
         self.commands = 0
         self.closing = False
         self.in_exec = False
@@ -148,8 +195,14 @@ class Session:
         self.server.monitors.discard(self)
         self.monitoring = False
         self.tracking = None
-        self.user = b"default"
-        self.authenticated = not self.server.config.requirepass
+        self.set_user(b"default", not self.server.config.requirepass)
+
+    def set_user(self, name: bytes, authenticated: bool) -> None:
+        """Who the client is, and whether it has proved it: until then requests have to be small."""
+        self.user = name
+        self.authenticated = authenticated
+        if self.peer is not None:
+            self.peer.trust(authenticated)
         self.update_gate()
 
     def discard(self) -> None:
@@ -161,11 +214,33 @@ class Session:
 
     def watch(self, key: bytes) -> None:
         """Make EXEC fail if `key` changes before it."""
-        self.db.find(key)  # an expired key is deleted now, so that its deletion is not taken for a change
-        mark = (self.db.space, key)
+        db = self.db
+        found = db.find(key)
+        if self.ds.effects:  # it was due: its deletion is not the change we are to be told of
+            self.server.finish()
+        mark = (db.space, key)
         if mark not in self.watched:
-            self.watched.add(mark)
+            self.watched[mark] = (db.index, found is not None)
             self.server.watchers.setdefault(mark, set()).add(self)
+
+    def watch_follows(self, mark: Watched, db: Keyspace) -> None:
+        """The database of a watched key is another space now."""
+        key = mark[1]
+        index, existed = self.watched.pop(mark)
+        watchers = self.server.watchers
+        watchers[mark].discard(self)
+        if not watchers[mark]:
+            del watchers[mark]
+        self.watched[(db.space, key)] = (index, existed)
+        watchers.setdefault((db.space, key), set()).add(self)
+
+    def watches_expired(self) -> bool:
+        """Has the time of a watched key come, unnoticed until now? It is deleted then."""
+        before = self.ds.expired_keys
+        for (_, key), (index, existed) in self.watched.items():
+            if existed:
+                self.ds.databases[index].find(key)
+        return self.ds.expired_keys != before
 
     def unwatch(self) -> None:
         watchers = self.server.watchers

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from perdure.session import Park, Session, Watched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterator
 
 
 class Wakeups:
@@ -32,25 +32,39 @@ class Wakeups:
     def __len__(self) -> int:
         return len(self._parked)
 
-    def __iter__(self) -> Iterable[Session]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Session]:
         return iter(self._parked)
+
+    def keys(self) -> list[Watched]:
+        """Keys that somebody waits for."""
+        return list(self._by_key)
 
     def add(self, session: Session, park: Park) -> None:
         """`session` waits from now on."""
         session.parked = park
         self._parked[session] = None
         if park.keys and park.db is not None:
-            for key in park.keys:
-                self._by_key.setdefault((park.db.space, key), {})[session] = None
+            park.marks = [(park.db.space, key) for key in park.keys]
+            for mark in park.marks:
+                self._by_key.setdefault(mark, {})[session] = None
 
     def remove(self, session: Session) -> Park | None:
         """`session` waits no more; returns what it waited for."""
         park, session.parked = session.parked, None
         self._parked.pop(session, None)
-        if park is not None and park.keys and park.db is not None:
-            for key in park.keys:
-                self._forget((park.db.space, key), session)
+        if park is not None:
+            for mark in park.marks:
+                self._forget(mark, session)
         return park
+
+    def follow(self, session: Session) -> None:
+        """The parked session's database is another space now (it was flushed, or swapped with another)."""
+        park = self.remove(session)
+        assert park is not None
+        park.db = session.db
+        self.add(session, park)
+        for mark in park.marks:
+            self.signal(mark)
 
     def _forget(self, mark: Watched, session: Session) -> None:
         waiting = self._by_key.get(mark)
@@ -79,7 +93,11 @@ class Wakeups:
             if park is None:
                 continue
             if park.ready is not None and park.ready():
-                self._rerun(session)
+                if park.answer is None:
+                    self._rerun(session)
+                else:
+                    self.remove(session)
+                    self._reply(session, park.answer())
             elif park.deadline_ms and park.deadline_ms <= now_ms:
                 self.remove(session)
                 self._reply(session, park.on_timeout)

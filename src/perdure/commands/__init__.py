@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from perdure.commands import bitmaps, configuration, introspection, strings
+from perdure.commands import bitmaps, clients, configuration, connection, hashes, introspection, keys, strings, transactions
 from perdure.registry import Family
 
-FAMILIES: Final[tuple[Family, ...]] = (configuration.COMMANDS, introspection.COMMANDS, strings.COMMANDS, bitmaps.COMMANDS)
+FAMILIES: Final[tuple[Family, ...]] = (
+    connection.COMMANDS,
+    clients.COMMANDS,
+    transactions.COMMANDS,
+    configuration.COMMANDS,
+    introspection.COMMANDS,
+    strings.COMMANDS,
+    bitmaps.COMMANDS,
+    hashes.COMMANDS,
+    keys.COMMANDS,
+    keys.DATABASES,
+    keys.SWAPPING,
+)

@@ -1,0 +1,101 @@
+"""What is said about a client: its line in CLIENT LIST, its class, the names it may have."""
+
+from __future__ import annotations
+
+from perdure.errors import ReplyError
+from perdure.session import Session
+
+CLASSES = ("normal", "master", "replica", "slave", "pubsub")
+BARE_CLIENT = 2000
+"""Bytes of memory of a session, its parser and its socket when nothing is under way. Roughly."""
+
+
+def checked_name(raw: bytes) -> bytes:
+    """A client's name; empty takes it away. Raises ReplyError."""
+    if not is_plain(raw):
+        raise ReplyError("ERR Client names cannot contain spaces, newlines or special characters.")
+    return raw
+
+
+def is_plain(raw: bytes) -> bool:
+    """Visible ASCII only: it goes into a line of words."""
+    return all(33 <= byte <= 126 for byte in raw)
+
+
+def class_of(session: Session) -> str:
+    """normal or pubsub: one of CLASSES."""
+    return "pubsub" if session.channels or session.patterns or session.shard_channels else "normal"
+
+
+def flags_of(session: Session) -> str:
+    """The letters of CLIENT LIST's `flags`."""
+    signs = (
+        (session.monitoring, "O"),
+        (class_of(session) == "pubsub", "P"),
+        (session.multi is not None, "x"),
+        (session.parked is not None, "b"),
+        (session.tracking is not None, "t"),
+        (session.watch_broken, "d"),
+        (session.closing, "c"),
+        (session.address.startswith("/"), "U"),
+        (session.no_evict, "e"),
+        (session.no_touch, "T"),
+    )
+    return "".join(sign for holds, sign in signs if holds) or "N"
+
+
+def waiting_output(session: Session) -> tuple[int, int]:
+    """(number, bytes) of the replies that have not left."""
+    unsent = session.peer.waiting_bytes if session.peer is not None else 0
+    return len(session.pending) + len(session.out), session.pending_bytes + sum(map(len, session.out)) + unsent
+
+
+def memory_of(session: Session) -> int:
+    """Estimated bytes of memory that the client takes."""
+    queued = sum(sum(map(len, argv)) for _, argv in session.multi or ())
+    backlog = sum(sum(map(len, argv)) for argv in session.backlog)
+    return BARE_CLIENT + waiting_output(session)[1] + queued + backlog
+
+
+def describe(session: Session) -> bytes:
+    """The client's line in CLIENT LIST, without its end.
+
+    Redis 7.2's fields, those about buffers that do not exist here as 0; then `durability`, which is ours.
+    """
+    now = session.ds.now
+    replies, waiting = waiting_output(session)
+    queued = sum(sum(map(len, argv)) for _, argv in session.multi or ())
+    fields: dict[str, object] = {
+        "id": session.id,
+        "addr": session.address,
+        "laddr": session.local_address,
+        "fd": session.peer.fileno() if session.peer is not None else -1,
+        "name": session.name.decode("latin-1"),
+        "age": max(0, now - session.created_ms) // 1000,
+        "idle": max(0, now - session.active_ms) // 1000,
+        "flags": flags_of(session),
+        "db": session.db.index,
+        "sub": len(session.channels),
+        "psub": len(session.patterns),
+        "ssub": len(session.shard_channels),
+        "multi": -1 if session.multi is None else len(session.multi),
+        "qbuf": 0,
+        "qbuf-free": 0,
+        "argv-mem": 0,
+        "multi-mem": queued,
+        "rbs": 0,
+        "rbp": 0,
+        "obl": 0,
+        "oll": replies,
+        "omem": waiting,
+        "tot-mem": memory_of(session),
+        "events": "r",
+        "cmd": session.last_command.name.decode() if session.last_command is not None else "NULL",
+        "user": session.user.decode("latin-1") if session.authenticated else "(superuser)",
+        "redir": -1,
+        "resp": session.protocol,
+        "lib-name": session.lib_name.decode("latin-1"),
+        "lib-ver": session.lib_ver.decode("latin-1"),
+        "durability": session.durability.name.lower(),
+    }
+    return " ".join(f"{name}={value}" for name, value in fields.items()).encode("latin-1")
