@@ -10,6 +10,7 @@ Replies. Handlers return plain Python values, and the exact type says what goes 
     float              bulk string             $3\r\n0.5\r\n  RESP3: ,0.5\r\n
     list, tuple        array                   *2\r\n...
     dict, Map          flat array              *4\r\n...      RESP3: %2\r\n...
+    Pairs              flat array              *4\r\n...      RESP3: *2\r\n*2\r\n...
     Set                array                   *2\r\n...      RESP3: ~2\r\n...
     Push               array                   *3\r\n...      RESP3: >3\r\n...
     Verbatim           bulk string             $2\r\nhi\r\n   RESP3: =6\r\ntxt:hi\r\n
@@ -46,6 +47,15 @@ except ImportError:
 
 class Map:
     """A map from a flat list: key, value, key, value, ..."""
+
+    __slots__ = ("items",)
+
+    def __init__(self, items: Sequence[Reply]) -> None:
+        self.items = items
+
+
+class Pairs:
+    """Pairs from a flat list, in an order or with repetitions, so that they make no map (HRANDFIELD WITHVALUES)."""
 
     __slots__ = ("items",)
 
@@ -106,7 +116,7 @@ NULL_ARRAY: Final = NullArray()
 
 Reply: TypeAlias = (
     "bytes | bytearray | str | int | float | Sequence[Reply] | Mapping[Any, Reply]"
-    " | Map | Set | Push | Verbatim | BigNumber | NullArray | ReplyError | None"
+    " | Map | Pairs | Set | Push | Verbatim | BigNumber | NullArray | ReplyError | None"
 )
 
 # -- encoding ------------------------------------------------------------------------------------------------------
@@ -234,6 +244,14 @@ def _map3(out: list[bytes], reply: Map) -> None:
     _items3(out, reply.items)
 
 
+def _pairs3(out: list[bytes], reply: Pairs) -> None:
+    flat = reply.items
+    out.append(_header(b"*", len(flat) // 2))
+    for at in range(0, len(flat), 2):
+        out.append(ARRAYS[2])
+        _items3(out, flat[at : at + 2])
+
+
 def _flat(reply: Mapping[Any, Reply]) -> list[Reply]:
     """key, value, key, value, ..."""
     return list(chain.from_iterable(reply.items()))
@@ -259,6 +277,7 @@ WRITERS2: Final[dict[type, Writer]] = COMMON_WRITERS | {
     float: lambda out, reply: out.append(_bulk(format_double(reply))),
     dict: lambda out, reply: _nest2(out, _flat(reply)),
     Map: lambda out, reply: _nest2(out, list(reply.items)),
+    Pairs: lambda out, reply: _nest2(out, list(reply.items)),
     Set: lambda out, reply: _nest2(out, list(reply.items)),
     Push: lambda out, reply: _nest2(out, list(reply.items)),
     Verbatim: lambda out, reply: out.append(_bulk(reply.text)),
@@ -272,6 +291,7 @@ WRITERS3: Final[dict[type, Writer]] = COMMON_WRITERS | {
     float: lambda out, reply: out.append(b",%b\r\n" % format_double(reply)),
     dict: lambda out, reply: _map3(out, Map(_flat(reply))),
     Map: _map3,
+    Pairs: _pairs3,
     Set: _aggregate3(b"~"),
     Push: _aggregate3(b">"),
     Verbatim: _verbatim3,
@@ -364,6 +384,8 @@ class RequestParser:
             return data
         if take_requests is not None:
             return data[take_requests(data, COUNT_MAX, self.max_bulk, commands) :]
+        if len(data) > self.max_bulk:
+            return data
         head = data
         if not data.endswith(CRLF):
             head = data[: data.rfind(b"\r\n*") + 2]
