@@ -11,10 +11,69 @@ from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.mem cimport PyMem_Realloc
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.string cimport memcpy
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 cdef extern from "Python.h":
     long long PyLong_AsLongLongAndOverflow(object value, int* overflow) except? -1
+
+cdef extern from *:
+    """
+    #include <stddef.h>
+    #include <stdint.h>
+    #include <string.h>
+
+    static uint32_t crc_table[256];
+
+    static void crc_prepare(void) {
+        for (uint32_t byte = 0; byte < 256; byte++) {
+            uint32_t crc = byte;
+            for (int bit = 0; bit < 8; bit++)
+                crc = crc & 1 ? (crc >> 1) ^ 0x82F63B78u : crc >> 1;
+            crc_table[byte] = crc;
+        }
+    }
+
+    static uint32_t crc_by_table(uint32_t crc, const unsigned char *data, size_t size) {
+        while (size--)
+            crc = crc_table[(crc ^ *data++) & 0xFF] ^ (crc >> 8);
+        return crc;
+    }
+
+    #if defined(__x86_64__) && defined(__GNUC__)
+    __attribute__((target("sse4.2")))
+    static uint32_t crc_by_instruction(uint32_t crc, const unsigned char *data, size_t size) {
+        uint64_t wide = crc, word;
+        for (; size >= 8; size -= 8, data += 8) {
+            memcpy(&word, data, 8);
+            wide = __builtin_ia32_crc32di(wide, word);
+        }
+        crc = (uint32_t)wide;
+        while (size--)
+            crc = __builtin_ia32_crc32qi(crc, *data++);
+        return crc;
+    }
+    static int crc_has_instruction(void) { return __builtin_cpu_supports("sse4.2"); }
+    #else
+    #define crc_by_instruction crc_by_table
+    static int crc_has_instruction(void) { return 0; }
+    #endif
+    """
+    void crc_prepare() nogil
+    uint32_t crc_by_table(uint32_t crc, const unsigned char* data, size_t size) nogil
+    uint32_t crc_by_instruction(uint32_t crc, const unsigned char* data, size_t size) nogil
+    int crc_has_instruction() nogil
+
+crc_prepare()
+cdef bint instruction = crc_has_instruction()
+
+
+cdef inline uint32_t crc32c(uint32_t seed, const char* data, size_t size) noexcept:
+    """CRC-32C (Castagnoli), continued from `seed`, as the `crc32c` package computes it."""
+    cdef const unsigned char* start = <const unsigned char*>data
+    if instruction:
+        return ~crc_by_instruction(~seed, start, size)
+    return ~crc_by_table(~seed, start, size)
+
 
 cdef char* scratch = NULL
 cdef Py_ssize_t capacity = 0
@@ -150,26 +209,24 @@ cdef void put_little_endian(uint64_t value, int width) noexcept:
         used += 1
 
 
-def seal_body(effects, uint64_t lsn, uint64_t durable, int kind):
-    """A log record without its CRC: size u32, lsn u64, back u32, kind u8, and the packed effects."""
+def seal_batch(uint32_t salt, uint64_t lsn, uint64_t durable, int kind, effects):
+    """The whole log record of a batch: crc u32, size u32, lsn u64, back u32, kind u8, packed effects."""
     global used, scratch, capacity
     cdef uint64_t back = lsn - durable
-    cdef uint64_t size
-    used = 17
+    cdef Py_ssize_t total
+    used = 21
     reserve(0)
     put(effects)
-    size = used - 17
-    if size > 0xFFFFFFFF:
+    total = used
+    if total - 21 > 0xFFFFFFFF:
         raise OverflowError
-    if back > 0xFFFFFFFF:
-        back = 0xFFFFFFFF
-    cdef Py_ssize_t total = used
-    used = 0
-    put_little_endian(size, 4)
+    used = 4
+    put_little_endian(total - 21, 4)
     put_little_endian(lsn, 8)
-    put_little_endian(back, 4)
+    put_little_endian(min(back, <uint64_t>0xFFFFFFFF), 4)
     put_little_endian(kind, 1)
-    used = total
+    used = 0
+    put_little_endian(crc32c(salt, scratch + 4, total - 4), 4)
     record = PyBytes_FromStringAndSize(scratch, total)
     if capacity > KEEP:
         scratch = <char*>PyMem_Realloc(scratch, KEEP)

@@ -48,13 +48,6 @@ def unpack(data: bytes) -> Any:
     return msgpack.unpackb(data, use_list=False, strict_map_key=False)
 
 
-def seal_body_in_python(effects: Any, lsn: int, durable: int, kind: int) -> bytes:
-    """A log record of the packed `effects` but for its CRC; `durable` is the newest durable LSN."""
-    payload = pack(effects)
-    back = lsn - durable
-    return _pack_head(len(payload), lsn, back if back < MAX_BACK else MAX_BACK, kind) + payload
-
-
 def seal_record(salt: int, lsn: int, durable: int, kind: int, payload: bytes) -> bytes:
     """One log record with a payload of any bytes. `salt` is the segment's, already run through CRC32C."""
     back = lsn - durable
@@ -75,7 +68,12 @@ def open_row(table: bytes, key: bytes, stored: bytes) -> bytes | None:
     return content
 
 
+def seal_batch_in_python(salt: int, lsn: int, durable: int, kind: int, effects: Any) -> bytes:
+    """The log record of a batch of effects."""
+    return seal_record(salt, lsn, durable, kind, pack(effects))
+
+
 try:  # the same in C, where a compiler was present at installation
-    from perdure_storage._fast import seal_body
+    from perdure_storage._fast import seal_batch
 except ImportError:
-    seal_body = seal_body_in_python
+    seal_batch = seal_batch_in_python

@@ -150,8 +150,10 @@ class Engine:
         Raises LogFull or LogPoisoned; then the transaction has been undone.
         """
         dataset = self.dataset
-        effects = dataset.seal()
-        if not effects:
+        effects = dataset.effects
+        if dataset.touched or dataset.counted:
+            dataset.seal()
+        elif not effects:
             return dataset.lsn - 1
         try:
             lsn = self.log.append(effects)
@@ -161,7 +163,8 @@ class Engine:
         except StorageError:
             self.restore(self.log.durable_lsn)
             raise
-        dataset.next_transaction(lsn + 1)
+        effects.clear()
+        dataset.lsn = lsn + 1
         return lsn
 
     def sync(self) -> None:

@@ -28,7 +28,7 @@ from typing import Any, Final, NamedTuple
 
 from crc32c import crc32c
 
-from perdure_storage.codec import BATCH, RECORD, RECORD_HEADER, crc_bytes, seal_body, seal_record
+from perdure_storage.codec import BATCH, RECORD, RECORD_HEADER, seal_batch, seal_record
 from perdure_storage.errors import Corruption, LogFull, LogPoisoned, UnknownFormat
 from perdure_storage.files import ZEROS, File, Files, read_whole, replace_whole
 
@@ -260,9 +260,14 @@ class LogReader:
         if self.last_lsn < upto:
             raise Corruption(*self.where(), f"the log ends at LSN {self.last_lsn}, expected {upto}")
 
-    def rest(self, after: int) -> Iterator[Record]:
-        """Batches behind `after` up to the end of what is valid, for one who only reads. Raises Corruption on a gap."""
-        return self._after(after, 1 << 64)
+    def rest(self, after: int | None) -> Iterator[Record]:
+        """Batches behind `after` up to the end of what is valid, for one who only reads. Raises Corruption on a gap.
+
+        None: all that there are.
+        """
+        if after is None and self.segment is None:
+            self._enter_next_segment()
+        return self._after(self.last_lsn if after is None else after, 1 << 64)
 
     def _after(self, after: int, upto: int) -> Iterator[Record]:
         expected = after + 1
@@ -469,15 +474,15 @@ class Log:
         if self.poison is not None:
             raise self.poison
         lsn = self.next_lsn
-        body = seal_body(effects, lsn, self.durable_lsn, BATCH)
-        size = len(body) + 4
+        record = seal_batch(self._seed, lsn, self.durable_lsn, BATCH, effects)
+        size = len(record)
         if size > self.room:
             self._roll(size)
-        crc = crc_bytes(crc32c(body, self._seed))
+            record = seal_batch(self._seed, lsn, self.durable_lsn, BATCH, effects)
         self.room -= size
         self.appended_bytes += size
-        self._buffer += (crc, body)
-        self._last_crc = crc
+        self._buffer.append(record)
+        self._last_crc = record[:4]
         self.next_lsn = lsn + 1
         return lsn
 
