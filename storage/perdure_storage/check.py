@@ -186,7 +186,7 @@ def check_log(files: Files, directory: str, applied_lsn: int | None, *, live: bo
         pass  # said above
     else:
         if tail.torn_bytes and tail.segment is not None:
-            what = f"{tail.torn_bytes} bytes of a write that was under way follow LSN {tail.last_lsn}; a start cuts them"
+            what = f"{tail.torn_bytes} bytes of an unfinished write follow LSN {tail.last_lsn}; a start cuts them"
             yield warning(f"{tail.segment.path} at {tail.offset}", what)
 
 
@@ -452,7 +452,7 @@ class _TableCheck:
     # -- keys, counts, elements ------------------------------------------------------------------------------------
 
     def _collect(self, low: int, check: bool = False) -> Generator[Finding | Progress, None, int | None]:
-        """Put the ids from `low` on into `window`, at most about `WINDOW`; the value is the first id left out, or None."""
+        """Put ids from `low` on into `window`, about `WINDOW` at most; the value is the first one left out, or None."""
         self.window: dict[int, int] = {}
         high: int | None = None
         total = self.snapshot.count(Table.KEYS)

@@ -1,8 +1,9 @@
 """One number for what a dataset says, however it is stored: equal for the same keys, values and expiry times.
 
-The digest of a key is BLAKE2b over (database, key, type, expire, sum of the digests of its elements); that of a dataset is the
-sum of its keys'. Sums modulo 2^160, so the order does not matter, a thing that is there twice does not cancel out, and memory
-stays small. What has expired by the dataset's clock counts as gone, swept or not. An empty dataset has forty zeros.
+The digest of a key is BLAKE2b over (database, key, type, expire, sum of the digests of its elements); that of a dataset
+is the sum of its keys'. Sums modulo 2^160, so the order does not matter, a thing that is there twice does not cancel
+out, and memory stays small. What has expired by the dataset's clock counts as gone, swept or not. An empty dataset has
+forty zeros.
 """
 
 from __future__ import annotations

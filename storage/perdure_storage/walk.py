@@ -25,7 +25,7 @@ class Item:
     `entry` is there when the key is in memory, `value` when it is a string in its record.
     """
 
-    __slots__ = ("db", "key", "kind", "expire", "id", "size", "entry", "value")
+    __slots__ = ("db", "entry", "expire", "id", "key", "kind", "size", "value")
 
     db: Keyspace
     key: bytes
