@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from random import Random
 
@@ -94,7 +94,7 @@ def test_half_a_gigabyte_is_changed_in_place(server: LocalServer) -> None:
 
 # -- BITOP -----------------------------------------------------------------------------------------------------------
 
-TRUTH = {
+TRUTH: dict[str, Callable[[Sequence[int]], int]] = {
     "AND": lambda column: all(column),
     "OR": lambda column: any(column),
     "XOR": lambda column: reduce(lambda a, b: a ^ b, column),
@@ -118,7 +118,7 @@ def test_bitop_follows_the_truth_table(server: LocalServer, operation: str, size
     found = server.ask(b"GET", b"out")[1]
     assert len(found) == longest
     head = [bits_of(value.ljust(longest, b"\0")[:50]) for value in values]
-    expected = [int(bool(TRUTH[operation](column))) for column in zip(*head, strict=True)]
+    expected = [int(TRUTH[operation](column) != 0) for column in zip(*head, strict=True)]
     assert bits_of(found[:50]) == expected
 
 

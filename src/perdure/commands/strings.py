@@ -15,6 +15,7 @@ from perdure.args import INT_MAX, INT_MIN, UNITS, Words, deadline, integer
 from perdure.errors import ReplyError
 from perdure.registry import DENYOOM, FAST, READ, WRITE, Args, Family, Flag
 from perdure.resp import Map, Reply
+from perdure.usage import KeySpec
 from perdure_storage.errors import WrongType
 from perdure_storage.keyspace import MAX_STRING, Keyspace
 from perdure_storage.types.string import String, Value
@@ -206,7 +207,12 @@ def mset(db: Keyspace, args: Args) -> Reply:
 
 
 @COMMANDS.command(
-    "MSETNX key value [key value ...]", WRITE | DENYOOM, since="1.0.1", complexity="O(N)", key_flags=("OW insert",)
+    "MSETNX key value [key value ...]",
+    WRITE | DENYOOM,
+    since="1.0.1",
+    complexity="O(N)",
+    key_flags=("OW insert",),
+    tips="request_policy:multi_shard response_policy:agg_min",
 )
 def msetnx(db: Keyspace, args: Args) -> Reply:
     """Set several strings, if none of the keys exists."""
@@ -461,6 +467,7 @@ CELL: Final = 4
     READ,
     since="7.0.0",
     complexity="O(N*M)",
+    key_specs=(KeySpec(1, last=1, flags=("RO", "access")),),
 )
 def lcs(db: Keyspace, args: Args) -> Reply:
     """Compare two strings by their longest common subsequence."""
