@@ -47,7 +47,7 @@ def integer_between(raw: bytes, low: int, high: int, text: str = "") -> int:
     """An integer in a range. `text`: the error for one outside of it."""
     value = integer(raw)
     if not low <= value <= high:
-        raise ReplyError(text or f"ERR value is out of range, must between {low} and {high}")
+        raise ReplyError(text or f"ERR value is out of range, value must between {low} and {high}")
     return value
 
 

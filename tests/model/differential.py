@@ -129,7 +129,7 @@ class LocalServer:
         )
         self.engine = Engine.open("/db", options)
         self.server = Server(Config(), self.engine)
-        self.session = Session(self.server, 1)
+        self.session = self.server.sessions[1] = Session(self.server, 1)
         self.session.set_protocol(self.protocol)
 
     def speak(self, protocol: int) -> None:

@@ -6,16 +6,15 @@ Most of these only need a key's record: they never bring the elements of a colle
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from math import inf
 from typing import Any, Final
 
 from perdure import errors
-from perdure.args import ScanOptions, deadline_or_past, integer, to_integer
+from perdure.args import ScanOptions, deadline_or_past, integer_between, to_integer
 from perdure.cursors import cursors_of
 from perdure.errors import ReplyError
 from perdure.globs import compile_glob, literal_prefix
-from perdure.registry import FAST, READ, RECORD_ONLY, WRITE, Args, Family
+from perdure.registry import DENYOOM, FAST, LOADING, READ, RECORD_ONLY, STALE, WRITE, Args, Family
 from perdure.resp import Reply
 from perdure.session import Session
 from perdure_storage.keyspace import COLLECTIONS, Dataset, Keyspace
@@ -42,6 +41,7 @@ TYPE_NAMES: Final[dict[int, str]] = {
     since="1.0.0",
     complexity="O(1) for each key, whatever its size",
     key_flags=("RM delete",),
+    tips="request_policy:multi_shard response_policy:agg_sum",
 )
 def delete(db: Keyspace, args: Args) -> Reply:
     """Delete keys; returns how many there were."""
@@ -55,6 +55,7 @@ COMMANDS.command(
     complexity="O(1) for each key, whatever its size",
     summary="Delete keys: the same as DEL, which does not wait for memory to be freed either",
     key_flags=("RM delete",),
+    tips="request_policy:multi_shard response_policy:agg_sum",
 )(delete)
 
 
@@ -65,6 +66,7 @@ COMMANDS.command(
     complexity="O(1) for each key",
     key_flags=("RO",),
     history=(("3.0.3", "Accepts multiple `key` arguments."),),
+    tips="request_policy:multi_shard response_policy:agg_sum",
 )
 def exists(db: Keyspace, args: Args) -> Reply:
     """Return how many of the keys exist; one named twice counts twice."""
@@ -86,6 +88,7 @@ def type_(db: Keyspace, args: Args) -> Reply:
     since="3.2.1",
     complexity="O(1) for each key",
     key_flags=("RO",),
+    tips="request_policy:multi_shard response_policy:agg_sum",
 )
 def touch(db: Keyspace, args: Args) -> Reply:
     """Count keys as used just now; returns how many exist."""
@@ -191,10 +194,11 @@ def persist(db: Keyspace, args: Args) -> Reply:
 # -- other names, other databases ----------------------------------------------------------------------------------
 
 
+INT32: Final = (1 << 31) - 1
+
+
 def _database(ds: Dataset, raw: bytes) -> Keyspace:
-    index = integer(raw)
-    if not -(1 << 31) <= index < 1 << 31:
-        raise errors.out_of_range()
+    index = integer_between(raw, -INT32 - 1, INT32)
     if not 0 <= index < len(ds.databases):
         raise errors.bad_db_index()
     return ds.databases[index]
@@ -238,7 +242,7 @@ def renamenx(db: Keyspace, args: Args) -> Reply:
 
 @COMMANDS.command(
     "COPY source destination [DB destination-db] [REPLACE]",
-    WRITE,
+    WRITE | DENYOOM,
     since="6.2.0",
     complexity="O(N), N being the elements of a collection",
     key_flags=("RO access", "OW update"),
@@ -270,7 +274,7 @@ def copy(db: Keyspace, args: Args) -> Reply:
 
 
 @COMMANDS.command(
-    "MOVE key db", WRITE | FAST | RECORD_ONLY, since="1.0.0", complexity="O(1)", key_flags=("RW access delete",)
+    "MOVE key db", WRITE | FAST | RECORD_ONLY, since="1.0.0", complexity="O(1)", key_flags=("RW access update",)
 )
 def move(db: Keyspace, args: Args) -> Reply:
     """Move a key to another database; returns 0 if there is one of this name already."""
@@ -293,6 +297,7 @@ def move(db: Keyspace, args: Args) -> Reply:
     since="1.0.0",
     acl="dangerous",
     complexity="O(N), N being the keys that start like the pattern",
+    tips="request_policy:all_shards nondeterministic_output_order",
 )
 def keys(db: Keyspace, args: Args) -> Reply:
     """Return all keys that match a pattern."""
@@ -311,7 +316,7 @@ def keys(db: Keyspace, args: Args) -> Reply:
     READ,
     since="2.8.0",
     complexity="O(1) for each call, O(N) for all, N being the keys that start like the pattern",
-    tips="nondeterministic_output request_policy:special response_policy:special",
+    tips="nondeterministic_output request_policy:special",
 )
 def scan(db: Keyspace, args: Args) -> Reply:
     """Return a page of keys, and the cursor of the next page. At most `count` keys are looked at for it.
@@ -328,13 +333,22 @@ def scan(db: Keyspace, args: Args) -> Reply:
     return [b"%d" % cursors.keep(position), names]
 
 
-@COMMANDS.command("RANDOMKEY", READ, since="1.0.0", complexity="O(1)", tips="nondeterministic_output")
+@COMMANDS.command(
+    "RANDOMKEY", READ, since="1.0.0", complexity="O(1)", tips="request_policy:all_shards nondeterministic_output"
+)
 def randomkey(db: Keyspace, args: Args) -> Reply:
     """Return some key, about evenly chosen."""
     return db.random_key(db.ds.random)
 
 
-@DATABASES.command("DBSIZE", READ | FAST, since="1.0.0", complexity="O(1)", acl="keyspace")
+@DATABASES.command(
+    "DBSIZE",
+    READ | FAST,
+    since="1.0.0",
+    complexity="O(1)",
+    acl="keyspace",
+    tips="request_policy:all_shards response_policy:agg_sum",
+)
 def dbsize(db: Keyspace, args: Args) -> Reply:
     """Return the number of keys; one whose time has come counts until the sweep has passed."""
     return db.keys
@@ -357,14 +371,28 @@ def _there(db: Keyspace, key: bytes) -> Any:
     return entry
 
 
-@COMMANDS.command("OBJECT ENCODING key", READ | RECORD_ONLY, since="2.2.3", complexity="O(1)", key_flags=("RO",))
+@COMMANDS.command(
+    "OBJECT ENCODING key",
+    READ | RECORD_ONLY,
+    since="2.2.3",
+    complexity="O(1)",
+    key_flags=("RO",),
+    tips="nondeterministic_output",
+)
 def object_encoding(db: Keyspace, args: Args) -> Reply:
     """Return how Redis would keep the value in memory."""
     entry = _there(db, args[0])
     return None if entry is None else entry.encoding().encode()
 
 
-@COMMANDS.command("OBJECT REFCOUNT key", READ | RECORD_ONLY, since="2.2.3", complexity="O(1)", key_flags=("RO",))
+@COMMANDS.command(
+    "OBJECT REFCOUNT key",
+    READ | RECORD_ONLY,
+    since="2.2.3",
+    complexity="O(1)",
+    key_flags=("RO",),
+    tips="nondeterministic_output",
+)
 def object_refcount(db: Keyspace, args: Args) -> Reply:
     """Return how many references Redis would have to the value: one, but small numbers are shared."""
     entry = _there(db, args[0])
@@ -374,14 +402,28 @@ def object_refcount(db: Keyspace, args: Args) -> Reply:
     return SHARED_REFERENCES if number is not None and 0 <= number < SHARED else 1
 
 
-@COMMANDS.command("OBJECT IDLETIME key", READ | RECORD_ONLY, since="2.2.3", complexity="O(1)", key_flags=("RO",))
+@COMMANDS.command(
+    "OBJECT IDLETIME key",
+    READ | RECORD_ONLY,
+    since="2.2.3",
+    complexity="O(1)",
+    key_flags=("RO",),
+    tips="nondeterministic_output",
+)
 def object_idletime(db: Keyspace, args: Args) -> Reply:
     """Return the seconds since the key was last used; 0 for one that was not in memory."""
     entry = _there(db, args[0])
     return None if entry is None else max(0, db.ds.tick - entry.tick)
 
 
-@COMMANDS.command("OBJECT FREQ key", READ | RECORD_ONLY, since="4.0.0", complexity="O(1)", key_flags=("RO",))
+@COMMANDS.command(
+    "OBJECT FREQ key",
+    READ | RECORD_ONLY,
+    since="4.0.0",
+    complexity="O(1)",
+    key_flags=("RO",),
+    tips="nondeterministic_output",
+)
 def object_freq(db: Keyspace, args: Args) -> Reply:
     """Not available: how often keys are used is not counted."""
     if not db.peek(args[0])[0]:
@@ -392,7 +434,7 @@ def object_freq(db: Keyspace, args: Args) -> Reply:
     )
 
 
-@COMMANDS.command("OBJECT HELP", since="6.2.0", complexity="O(1)")
+@COMMANDS.command("OBJECT HELP", LOADING | STALE, since="6.2.0", complexity="O(1)")
 def object_help(db: Keyspace, args: Args) -> Reply:
     """Return what OBJECT can do."""
     return [
@@ -451,8 +493,11 @@ def flushall(db: Keyspace, args: Args) -> Reply:
 @SWAPPING.command("SWAPDB index1 index2", WRITE | FAST, since="4.0.0", complexity="O(1)", acl="keyspace dangerous")
 def swapdb(ctx: Session, args: Args) -> Reply:
     """Let two databases change places, for all clients at once."""
-    first = integer(args[0], partial(ReplyError, "ERR invalid first DB index"))
-    second = integer(args[1], partial(ReplyError, "ERR invalid second DB index"))
+    first, second = map(to_integer, args)
+    for index, which in ((first, "first"), (second, "second")):
+        if index is None or not -INT32 - 1 <= index <= INT32:
+            raise ReplyError(f"ERR invalid {which} DB index")
+    assert first is not None and second is not None
     count = len(ctx.ds.databases)
     if not (0 <= first < count and 0 <= second < count):
         raise errors.bad_db_index()

@@ -1,0 +1,78 @@
+"""Hashes: see `commands/hashes.py`. Fields that expire are newer than the judge: see `tests/commands/test_hashes.py`."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+from tests.model.differential import (
+    COMMAND_STRATEGIES,
+    FLOAT,
+    KEY,
+    KEYS,
+    NUMBER,
+    OTHER_TYPES,
+    PROBES,
+    SAME,
+    SECONDS,
+    SMALL,
+    VALUE,
+    Reply,
+    any_order,
+    any_order_of_pairs,
+    command,
+    many,
+    optional,
+    random_choice,
+    shuffled,
+    wild,
+    word,
+)
+
+FIELD = st.sampled_from((b"f", b"g", b"h", b"", b"\0\xff", b"long field " * 100, b"17"))
+PATTERN = st.sampled_from((b"*", b"f*", b"[fg]", b"\\f", b"?", b"", b"long*"))
+COUNT = NUMBER | st.sampled_from((b"1", b"2", b"-3", b"100", b"-9223372036854775807", b"4611686018427387904"))
+
+
+def pages(expected: Reply, found: Reply) -> bool:
+    """The same cursor and the same elements, in any order."""
+    if expected[0] != "*" or found[0] != "*":
+        return expected == found
+    return bool(expected[1][0] == found[1][0]) and any_order(expected[1][1], found[1][1])
+
+
+SAME["hgetall"] = any_order_of_pairs
+SAME["hkeys"] = SAME["hvals"] = any_order
+SAME["hrandfield"] = random_choice
+SAME["hscan"] = pages
+
+COMMAND_STRATEGIES["hash"] = st.one_of(
+    command("HSET HSET HMSET", KEY, many(FIELD, VALUE)),
+    command("HSET", KEY, many(FIELD, VALUE | FLOAT | NUMBER)),
+    command("HSET HMSET", KEY, many(FIELD)),
+    command("HSETNX", KEY, FIELD, VALUE),
+    command("HGET HSTRLEN HEXISTS", KEY, FIELD),
+    command("HMGET HDEL", KEY, many(FIELD)),
+    command("HDEL", KEY, many(FIELD, least=4, most=8)),
+    command("HGETALL HKEYS HVALS HLEN", KEY),
+    command("HINCRBY", KEY, FIELD, NUMBER),
+    command("HINCRBYFLOAT", KEY, FIELD, FLOAT),
+    command("HRANDFIELD", KEY, optional(COUNT.filter(lambda n: len(n) < 12 or n[:1] != b"-" or n[1:2] == b"x"))),
+    command("HRANDFIELD", KEY, COUNT.filter(lambda n: n != b"9999999999"), word("WITHVALUES WITHVALUES FOO")),
+    command(
+        "HSCAN",
+        KEY,
+        word("0 0 x"),
+        shuffled(
+            optional("MATCH", PATTERN), optional("COUNT", st.sampled_from((b"100", b"0", b"-1", b"x"))), optional("FOO")
+        ),
+    ),
+    command("SET", KEY, VALUE),
+    command("EXPIRE", KEY, SECONDS),
+    command("RENAME COPY", KEY, KEY),
+    command("TTL PERSIST TYPE DEL EXISTS GET", KEY),
+    wild(
+        "HSET HMSET HSETNX HGET HMGET HGETALL HKEYS HLEN HSTRLEN HEXISTS HDEL HINCRBY HINCRBYFLOAT HRANDFIELD HSCAN",
+        KEY | FIELD.filter(lambda field: b"\0" not in field) | SMALL | word("WITHVALUES MATCH COUNT * NOVALUES"),
+    ),
+)
+ALL = (*KEYS, *OTHER_TYPES)
+PROBES["hash"] = [("HGETALL", ALL), ("HLEN", ALL), ("TTL", ALL)]
