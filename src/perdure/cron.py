@@ -157,7 +157,8 @@ def evict_keys(server: Server) -> bool:
         for _ in range(SAMPLES if rings else 0):
             db = server.random.choice(rings)
             entry = server.random.choice(db.ring)
-            if entry is not None and db.hot.get(entry.key) is entry and (entry.expire or not volatile):
+            alive = db.hot.get(entry.key) is entry
+            if alive and (entry.expire or not volatile):
                 sample.append((db, entry))
         if not sample:
             misses += 1

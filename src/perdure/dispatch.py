@@ -29,7 +29,10 @@ TOO_LARGE: Final = ReplyError("ERR string exceeds maximum allowed size (proto-ma
 QUEUED: Final = b"+QUEUED\r\n"
 IN_MULTI: Final = frozenset((b"exec", b"discard", b"multi", b"watch", b"quit", b"reset"))
 WHILE_SUBSCRIBED: Final = frozenset(
-    (b"subscribe", b"unsubscribe", b"psubscribe", b"punsubscribe", b"ssubscribe", b"sunsubscribe", b"ping", b"quit", b"reset")
+    (
+        b"subscribe", b"unsubscribe", b"psubscribe", b"punsubscribe", b"ssubscribe", b"sunsubscribe",
+        b"ping", b"quit", b"reset",
+    )
 )  # fmt: skip
 
 
@@ -163,21 +166,17 @@ def _admit(session: Session, command: Command, argv: Argv) -> bytes | None:
     server, name = session.server, command.name
     if not session.authenticated and not command.no_auth:
         return _refuse(session, errors.no_auth(), command)
-    if session.protocol == 2 and (session.channels or session.patterns or session.shard_channels):
-        if name not in WHILE_SUBSCRIBED:
-            shown = name.decode()
-            return _refuse(
-                session,
-                ReplyError(
-                    f"ERR Can't execute '{shown}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET "
-                    "are allowed in this context"
-                ),
-                command,
-            )
+    subscribed = session.protocol == 2 and (session.channels or session.patterns or session.shard_channels)
+    if subscribed and name not in WHILE_SUBSCRIBED:
+        error = ReplyError(
+            f"ERR Can't execute '{name.decode()}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET "
+            "are allowed in this context"
+        )
+        return _refuse(session, error, command)
     for judged in [queued for queued, _ in session.multi or ()] if name == b"exec" else [command]:
-        error = server.why_no_writes(judged, session) if judged.write else None
-        if error is not None:
-            return _refuse(session, error, command)
+        refusal = server.why_no_writes(judged, session) if judged.write else None
+        if refusal is not None:
+            return _refuse(session, refusal, command)
     if session.multi is not None and name not in IN_MULTI:
         if command.no_multi:
             return _refuse(session, errors.not_in_transaction(), command)

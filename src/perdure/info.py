@@ -124,7 +124,7 @@ def memory(server: Server) -> Lines:
     yield "used_memory_peak_human", human(peak)
     yield "used_memory_peak_perc", f"{100 * used / peak if peak else 100:.2f}%"
     yield "used_memory_overhead", clients_bytes
-    yield "used_memory_startup", 0
+    yield "used_memory_startup", server.startup_memory
     yield "used_memory_dataset", used
     yield "used_memory_dataset_perc", "100.00%"
     yield "total_system_memory", total
@@ -136,8 +136,8 @@ def memory(server: Server) -> Lines:
     yield "maxmemory", config.maxmemory
     yield "maxmemory_human", human(config.maxmemory)
     yield "maxmemory_policy", config.maxmemory_policy
-    yield "mem_fragmentation_ratio", f"{rss / used if used else 1:.2f}"
-    yield "mem_fragmentation_bytes", max(0, rss - used)
+    yield "mem_fragmentation_ratio", f"{rss / (server.startup_memory + used):.2f}"
+    yield "mem_fragmentation_bytes", max(0, rss - server.startup_memory - used)
     yield "mem_not_counted_for_evict", 0
     yield "mem_replication_backlog", 0
     yield "mem_clients_slaves", 0
@@ -304,7 +304,7 @@ def perdure(server: Server) -> Lines:
     yield "databases_complete_in_memory", sum(db.complete for db in dataset.databases)
     for name, size in engine.sizes.items():
         yield f"tables_{name}", size
-    engine.ask_sizes()
+    server.ask_sizes()
 
 
 Section = Callable[["Server"], Lines]
@@ -355,7 +355,7 @@ def average_ttl(db: Any) -> int:
     now = db.ds.now
     left = []
     for entry in db.ring[-50 * SAMPLED_KEYS :]:
-        if entry is not None and entry.expire > now:
+        if entry.expire > now:
             left.append(entry.expire - now)
             if len(left) == SAMPLED_KEYS:
                 break

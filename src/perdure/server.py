@@ -26,7 +26,7 @@ from perdure.commands import FAMILIES
 from perdure.dispatch import exec_queue, find, finish
 from perdure.dispatch import run as run_command
 from perdure.errors import ReplyError
-from perdure.info import Rates
+from perdure.info import Rates, resident_bytes
 from perdure.net import HELD_MAX, STRANGER_OUTPUT_MAX, Connection
 from perdure.redaction import redacted
 from perdure.registry import Command, build_table, with_upper_case
@@ -47,6 +47,11 @@ LEVELS: Final = {"no": Level.NO, "everysec": Level.EVERYSEC, "always": Level.ALW
 OVERDUE_MS: Final = 2000
 """At level everysec, replies to writers wait once the oldest write has waited that long for a sync."""
 LOAD_STEP_ROWS: Final = 500
+KEPT_OVER_RELOAD: Final = (
+    "limits", "scans", "on_event", "hits", "misses", "expired_keys", "expired_fields", "evicted_keys",
+)  # fmt: skip
+"""What belongs to the server rather than to the data."""
+SIZES_MS: Final = 5000
 QUICK_SYNC_S: Final = 0.001
 """A disk that syncs faster than this is synced on the loop; a slower one in the thread, while commands go on."""
 
@@ -101,6 +106,7 @@ class Server:
         self.run_id = os.urandom(20).hex()
         self.replication_id = os.urandom(20).hex()
         self.started_ms = engine.clock.now_ms()
+        self.startup_memory = resident_bytes()
         self.loop: asyncio.AbstractEventLoop
         self.sync_thread: SyncThread
         self.listeners: list[asyncio.AbstractServer] = []
@@ -126,6 +132,7 @@ class Server:
         self.sync_started_ms = 0
         self._sync_started = 0.0
         self._syncing = engine.log
+        self._sizes_asked_ms = 0
         self.quick_disk = True
         self.pause_until_ms = 0
         self.pause_all = False
@@ -263,7 +270,9 @@ class Server:
         except (StorageError, OSError):
             self.stop(1)
             raise
-        self.dataset = self.engine.dataset
+        before, self.dataset = self.dataset, self.engine.dataset
+        for kept in KEPT_OVER_RELOAD:
+            setattr(self.dataset, kept, getattr(before, kept))
         for session in self.sessions.values():
             session.ds = self.dataset
             session.db = self.dataset.databases[session.db.index]
@@ -285,8 +294,8 @@ class Server:
         session.peer = connection
         transport = connection.transport
         peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
-        session.address = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else f"{self.config.unixsocket}:0"
-        session.local_address = f"{local[0]}:{local[1]}" if isinstance(local, tuple) else f"{self.config.unixsocket}:0"
+        session.address = self._shown_address(peer)
+        session.local_address = self._shown_address(local)
         raw = transport.get_extra_info("socket")
         if raw is not None and isinstance(peer, tuple):
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -306,6 +315,12 @@ class Server:
         if not session.authenticated:
             self.strangers[session] = None
         return session
+
+    def _shown_address(self, name: Any) -> str:
+        """A socket's name as Redis shows it; all clients of the Unix socket have the same."""
+        if not isinstance(name, tuple):
+            return f"{self.config.unixsocket}:0"
+        return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
 
     def _why_no_entry(self, session: Session, peer: Any) -> bytes:
         """The error with which a connection is closed at once; empty when it is welcome."""
@@ -748,6 +763,12 @@ class Server:
         for monitor in self.monitors:
             self.send(monitor, monitor.encode(line))
 
+    def ask_sizes(self) -> None:
+        """Have the checkpointer report how large the tables are, not more often than it is worth."""
+        if self.dataset.now - self._sizes_asked_ms > SIZES_MS:
+            self._sizes_asked_ms = self.dataset.now
+            self.engine.ask_sizes()
+
     def checkpoint(self) -> None:
         """Have the tables catch up with the log, in the background."""
         cron.checkpoint(self)
@@ -785,7 +806,7 @@ def is_loopback(address: str) -> bool:
 
 
 def remove_stale_socket(path: str) -> None:
-    """Make way for a Unix socket where a server that is gone has left one. Raises OSError when something else is there."""
+    """Make way for a Unix socket where a dead server has left its own. Raises OSError when something else is there."""
     try:
         mode = os.stat(path, follow_symlinks=False).st_mode
     except FileNotFoundError:
@@ -844,7 +865,7 @@ def run(config: Config) -> int:
 
 
 def complain(problem: str) -> int:
-    """Tell whoever started the server, on the terminal and in the log file, why it is no more; returns the exit code."""
+    """Tell whoever started the server, on the terminal and in the log file, why it ends; returns the exit code."""
     print(f"perdure-server: {problem}", file=sys.stderr, flush=True)
     if any(isinstance(handler, logging.FileHandler) for handler in log.handlers):
         log.error("%s", problem)

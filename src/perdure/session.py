@@ -253,6 +253,11 @@ class Session:
         self.watch_broken = False
 
     @property
+    def is_local(self) -> bool:
+        """Does the client run on this machine?"""
+        return self.address.startswith(("/", "127.", "[::1]"))
+
+    @property
     def durability(self) -> Level:
         """The level in force for this connection's replies."""
         return self.level if self.level is not None else self.server.level

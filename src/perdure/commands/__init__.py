@@ -4,13 +4,30 @@ from __future__ import annotations
 
 from typing import Final
 
-from perdure.commands import bitmaps, clients, configuration, connection, hashes, introspection, keys, strings, transactions
+from perdure.commands import (
+    administration,
+    bitmaps,
+    clients,
+    configuration,
+    connection,
+    diagnostics,
+    hashes,
+    introspection,
+    keys,
+    strings,
+    transactions,
+)
 from perdure.registry import Family
 
 FAMILIES: Final[tuple[Family, ...]] = (
     connection.COMMANDS,
     clients.COMMANDS,
     transactions.COMMANDS,
+    administration.COMMANDS,
+    administration.WAITING,
+    diagnostics.COMMANDS,
+    diagnostics.KEYS,
+    diagnostics.CLUSTER,
     configuration.COMMANDS,
     introspection.COMMANDS,
     strings.COMMANDS,

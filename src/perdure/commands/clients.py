@@ -325,7 +325,8 @@ def client_durability(ctx: Session, args: Args) -> Reply:
 
 
 @COMMANDS.command(
-    "CLIENT TRACKING <ON | OFF> [REDIRECT client-id] [PREFIX prefix [PREFIX prefix ...]] [BCAST] [OPTIN] [OPTOUT] [NOLOOP]",
+    "CLIENT TRACKING <ON | OFF> [REDIRECT client-id] [PREFIX prefix [PREFIX prefix ...]] [BCAST] [OPTIN] [OPTOUT] "
+    "[NOLOOP]",
     ANYTIME,
     since="6.0.0",
     complexity="O(1)",

@@ -50,8 +50,9 @@ def hello(ctx: Session, args: Args) -> Reply:
         log_in(ctx, *credentials)
     if not ctx.authenticated:
         raise ReplyError(
-            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> "
-            "<pass> option can be used to authenticate the client and select the RESP protocol version at the same time"
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH "
+            "<user> <pass> option can be used to authenticate the client and select the RESP protocol version "
+            "at the same time"
         )
     if name is not None:
         ctx.name = name

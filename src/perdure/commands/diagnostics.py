@@ -1,0 +1,402 @@
+"""Looking into a server: SLOWLOG, LATENCY, MEMORY, DEBUG; and what clients ask of modules, ACL and cluster."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from perdure import errors
+from perdure.args import Words, integer, number
+from perdure.clients import memory_of
+from perdure.errors import ReplyError
+from perdure.globs import compile_glob
+from perdure.info import resident_bytes
+from perdure.registry import ADMIN, LOADING, NOSCRIPT, READ, STALE, Args, Family
+from perdure.resp import BigNumber, Map, Push, Reply, Set, Verbatim
+from perdure.session import Session
+from perdure_storage.digest import dataset_digest, key_digest
+from perdure_storage.errors import StorageError
+
+if TYPE_CHECKING:
+    from perdure_storage.keyspace import Keyspace
+
+log = logging.getLogger("perdure")
+
+COMMANDS = Family("server", context=True)
+CLUSTER = Family("cluster", context=True)
+
+ADMIN_ANYTIME: Final = ADMIN | LOADING | STALE
+
+# -- SLOWLOG -------------------------------------------------------------------------------------------------------
+
+SLOWLOG_HELP: Final = (
+    "SLOWLOG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "GET [<count>]",
+    "    The latest slow commands, 10 unless told otherwise, -1 for all, each with",
+    "    id, unix time, microseconds, arguments, the client's address and its name.",
+    "LEN",
+    "    How many there are.",
+    "RESET",
+    "    Forget them.",
+    "HELP",
+    "    Print this help.",
+)
+
+
+@COMMANDS.command(
+    "SLOWLOG GET [count]",
+    ADMIN_ANYTIME,
+    since="2.2.12",
+    complexity="O(N) where N is the number of entries returned",
+    tips="request_policy:all_nodes nondeterministic_output",
+)
+def slowlog_get(ctx: Session, args: Args) -> Reply:
+    """Return the latest slow commands."""
+    bad = "ERR count should be greater than or equal to -1"
+    count = integer(args[0], lambda: ReplyError(bad)) if args else 10
+    if count < -1:
+        raise ReplyError(bad)
+    entries = list(ctx.server.slowlog.entries)
+    return [list(entry) for entry in (entries if count == -1 else entries[:count])]
+
+
+@COMMANDS.command("SLOWLOG LEN", ADMIN_ANYTIME, since="2.2.12", complexity="O(1)",
+                  tips="request_policy:all_nodes response_policy:agg_sum nondeterministic_output")  # fmt: skip
+def slowlog_len(ctx: Session, args: Args) -> Reply:
+    """Return how many slow commands are remembered."""
+    return len(ctx.server.slowlog.entries)
+
+
+@COMMANDS.command("SLOWLOG RESET", ADMIN_ANYTIME, since="2.2.12", complexity="O(N) where N is the number of entries",
+                  tips="request_policy:all_nodes response_policy:all_succeeded")  # fmt: skip
+def slowlog_reset(ctx: Session, args: Args) -> Reply:
+    """Forget the slow commands."""
+    ctx.server.slowlog.entries.clear()
+    return "OK"
+
+
+@COMMANDS.command("SLOWLOG HELP", LOADING | STALE, since="6.2.0", complexity="O(1)")
+def slowlog_help(ctx: Session, args: Args) -> Reply:
+    """Return what the subcommands of SLOWLOG do."""
+    return list(SLOWLOG_HELP)
+
+
+# -- LATENCY: events are not kept yet ------------------------------------------------------------------------------
+
+
+@COMMANDS.command("LATENCY LATEST", ADMIN | NOSCRIPT | LOADING | STALE, since="2.8.13", complexity="O(1)")
+def latency_latest(ctx: Session, args: Args) -> Reply:
+    """Return the latest latency events: none are kept yet."""
+    return []
+
+
+@COMMANDS.command("LATENCY HISTORY event", ADMIN | NOSCRIPT | LOADING | STALE, since="2.8.13", complexity="O(1)")
+def latency_history(ctx: Session, args: Args) -> Reply:
+    """Return the samples of one latency event: none are kept yet."""
+    return []
+
+
+@COMMANDS.command(
+    "LATENCY RESET [event [event ...]]", ADMIN | NOSCRIPT | LOADING | STALE, since="2.8.13", complexity="O(1)"
+)
+def latency_reset(ctx: Session, args: Args) -> Reply:
+    """Forget latency events; returns how many there were."""
+    return 0
+
+
+# -- MEMORY --------------------------------------------------------------------------------------------------------
+
+
+def memory_usage(db: Keyspace, args: Args) -> Reply:
+    """Estimate the bytes of memory that a key takes while it is in memory."""
+    for word in (words := Words(args, 1)):
+        if word != b"SAMPLES" or integer(words.take()) < 0:
+            raise errors.syntax()
+    entry = db.find(args[0])
+    return None if entry is None else entry.cost()
+
+
+KEYS = Family("server")
+KEYS.command("MEMORY USAGE key [SAMPLES count]", READ, since="4.0.0", complexity="O(1)")(memory_usage)
+
+
+@COMMANDS.command("MEMORY DOCTOR", since="4.0.0", complexity="O(1)", tips="nondeterministic_output")
+def memory_doctor(ctx: Session, args: Args) -> Reply:
+    """Say what is remarkable about memory."""
+    config, used = ctx.server.config, ctx.ds.used
+    if config.maxmemory and used > config.maxmemory:
+        told = (
+            "More memory is used than maxmemory allows: writes come in faster than the tables take them over. "
+            "It comes down by itself; if it does not, the disk is too slow or maxmemory too small."
+        )
+    else:
+        told = "Nothing remarkable: memory is a cache here, and what leaves it is still in the tables."
+    return Verbatim(told.encode())
+
+
+@COMMANDS.command("MEMORY STATS", since="4.0.0", complexity="O(N) where N is the number of clients",
+                  tips="nondeterministic_output")  # fmt: skip
+def memory_stats(ctx: Session, args: Args) -> Reply:
+    """Return where memory goes."""
+    server, used = ctx.server, ctx.ds.used
+    keys = sum(db.keys for db in ctx.ds.databases)
+    in_memory = sum(len(db.hot) for db in ctx.ds.databases)
+    return {
+        b"peak.allocated": max(server.peak_memory, used),
+        b"total.allocated": used,
+        b"startup.allocated": 0,
+        b"replication.backlog": 0,
+        b"clients.slaves": 0,
+        b"clients.normal": sum(map(memory_of, server.sessions.values())),
+        b"aof.buffer": 0,
+        b"keys.count": keys,
+        b"keys.in-memory": in_memory,
+        b"keys.bytes-per-key": used // in_memory if in_memory else 0,
+        b"dataset.bytes": used,
+        b"allocator.resident": resident_bytes(),
+    }
+
+
+@COMMANDS.command("MEMORY PURGE", since="4.0.0", complexity="O(1)")
+def memory_purge(ctx: Session, args: Args) -> Reply:
+    """Nothing to do: Python's allocator gives memory back by itself."""
+    return "OK"
+
+
+# -- modules, ACL, cluster: what clients ask on connect ------------------------------------------------------------
+
+
+@COMMANDS.command(
+    "MODULE LIST", ADMIN | NOSCRIPT, since="4.0.0", complexity="O(1)", tips="nondeterministic_output_order"
+)
+def module_list(ctx: Session, args: Args) -> Reply:
+    """Return the loaded modules: there are none."""
+    return []
+
+
+@COMMANDS.command("ACL WHOAMI", NOSCRIPT | LOADING | STALE, since="6.0.0", complexity="O(1)")
+def acl_whoami(ctx: Session, args: Args) -> Reply:
+    """Return the name of the connection's user."""
+    return ctx.user
+
+
+@CLUSTER.command("CLUSTER INFO", STALE, since="3.0.0", complexity="O(1)")
+@CLUSTER.command("CLUSTER NODES", STALE, since="3.0.0", complexity="O(1)")
+@CLUSTER.command("CLUSTER SLOTS", STALE, since="3.0.0", complexity="O(1)")
+@CLUSTER.command("CLUSTER SHARDS", STALE, since="7.0.0", complexity="O(1)")
+@CLUSTER.command("CLUSTER MYID", STALE, since="3.0.0", complexity="O(1)")
+def no_cluster(ctx: Session, args: Args) -> Reply:
+    """Say that this is no cluster."""
+    raise ReplyError("ERR This instance has cluster support disabled")
+
+
+# -- DEBUG ---------------------------------------------------------------------------------------------------------
+
+DEBUG_HELP: Final = (
+    "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "CHANGE-REPL-ID",
+    "    Give the server another replication id.",
+    "DIGEST",
+    "    Forty hex digits that are equal for equal data, wherever it is kept.",
+    "DIGEST-VALUE <key> [<key> ...]",
+    "    The same for single keys.",
+    "ERROR <text>",
+    "    Reply with this error.",
+    "INTERNALS",
+    "    Numbers from inside: caches, log, tables, tasks.",
+    "LOG <message>",
+    "    Write a message to the server's log.",
+    "OBJECT <key>",
+    "    What is known about a key's value.",
+    "PROTOCOL <type>",
+    "    A reply of that type: string, integer, double, null, array, set, map, push, verbatim, true, false, bignum.",
+    "RELOAD",
+    "    Close the data directory and open it again, as a restart does. LOADAOF is the same.",
+    "SET-ACTIVE-EXPIRE <0|1>",
+    "    Whether keys that are due are deleted before somebody asks for them.",
+    "SLEEP <seconds>",
+    "    Do nothing at all for a while.",
+    "STRINGMATCH-LEN <length> <pattern>",
+    "    Match a string of so many `a` against a glob pattern.",
+    "HELP",
+    "    Print this help.",
+)
+
+NOT_ALLOWED: Final = (
+    'ERR DEBUG command not allowed. If the enable-debug-command option is set to "local", you can run it from a local '
+    "connection, otherwise you need to set this option in the configuration file, and then restart the server."
+)
+
+
+@COMMANDS.command("DEBUG subcommand [arg ...]", ADMIN | NOSCRIPT | LOADING | STALE, since="1.0.0",
+                  complexity="Depends on subcommand.", arity=-2)  # fmt: skip
+def debug(ctx: Session, args: Args) -> Reply:
+    """Look and reach inside, for tests."""
+    allowed = ctx.server.config.enable_debug_command
+    if allowed == "no" or (allowed == "local" and not ctx.is_local):
+        raise ReplyError(NOT_ALLOWED)
+    word = args[0].upper().decode("latin-1")
+    found = DEBUG.get(word)
+    if found is None or len(args) - 1 not in found[0]:
+        raise ReplyError(
+            f"ERR unknown subcommand or wrong number of arguments for '{errors.shown(args[0])}'. Try DEBUG HELP."
+        )
+    return found[1](ctx, args[1:])
+
+
+def debug_sleep(ctx: Session, args: Args) -> Reply:
+    time.sleep(max(0.0, number(args[0])))
+    return "OK"
+
+
+def debug_reload(ctx: Session, args: Args) -> Reply:
+    try:
+        ctx.server.reload()
+    except (StorageError, OSError) as error:
+        log.error("DEBUG RELOAD failed, stopping: %s", error)
+        raise ReplyError(f"ERR the directory could not be opened again, the server stops: {error}") from None
+    return "OK"
+
+
+def debug_digest(ctx: Session, args: Args) -> Reply:
+    return dataset_digest(ctx.ds)
+
+
+def debug_digest_value(ctx: Session, args: Args) -> Reply:
+    return [key_digest(ctx.db, key) for key in args]
+
+
+def debug_object(ctx: Session, args: Args) -> Reply:
+    entry = ctx.db.find(args[0])
+    if entry is None:
+        raise errors.no_such_key()
+    idle = max(0, ctx.ds.tick - entry.tick)
+    return (
+        f"Value at:0x{id(entry):x} refcount:1 encoding:{entry.encoding()} serializedlength:{entry.cost()} "
+        f"lru:{entry.tick & 0xFFFFFF} lru_seconds_idle:{idle} lsn:{entry.lsn} id:{entry.id} "
+        f"dirty:{int(entry.lsn > ctx.server.engine.applied_lsn)}"
+    )
+
+
+def debug_set_active_expire(ctx: Session, args: Args) -> Reply:
+    ctx.server.active_expire = args[0] != b"0"
+    return "OK"
+
+
+def debug_stringmatch_len(ctx: Session, args: Args) -> Reply:
+    length = integer(args[0])
+    if not 0 <= length <= 1 << 24:
+        raise errors.out_of_range()
+    return 1 if compile_glob(args[1])(b"a" * length) else 0
+
+
+def debug_error(ctx: Session, args: Args) -> Reply:
+    raise ReplyError(args[0].decode("latin-1"))
+
+
+def debug_log(ctx: Session, args: Args) -> Reply:
+    log.warning("DEBUG LOG: %s", args[0].decode("latin-1"))
+    return "OK"
+
+
+def debug_change_repl_id(ctx: Session, args: Args) -> Reply:
+    ctx.server.replication_id = f"{ctx.server.random.getrandbits(160):040x}"
+    return "OK"
+
+
+def debug_internals(ctx: Session, args: Args) -> Reply:
+    """A map of numbers that only developers want."""
+    server, dataset = ctx.server, ctx.ds
+    records = server.engine.log
+    generations = [*dataset.aging, dataset.young]
+    return {
+        b"databases": [
+            Map([b"index", db.index, b"space", db.space, b"keys", db.keys, b"expires", db.expires, b"hot", len(db.hot),
+                 b"ring", len(db.ring), b"used", db.used, b"complete", int(db.complete)])
+            for db in dataset.databases
+            if db.keys or db.hot
+        ],
+        b"lsn": dataset.lsn,
+        b"written": records.written_lsn,
+        b"durable": records.durable_lsn,
+        b"asked": server.engine.asked_lsn,
+        b"applied": server.engine.applied_lsn,
+        b"segments": [segment.id for segment in records.segments()],
+        b"segment-room": records.room,
+        b"generations": len(generations),
+        b"young-spaces": len(dataset.young.born),
+        b"gone": sum(len(each.gone) for each in generations),
+        b"due": sum(len(each.due) for each in generations),
+        b"trash": len(dataset.trash),
+        b"loading": len(server.loading_steps),
+        b"watched-keys": len(server.watchers),
+        b"waited-keys": len(server.wakeups.keys()),
+        b"parked": len(server.wakeups),
+        b"unsafe": len(server.unsafe),
+        b"choked": len(server.choked),
+        b"strangers": len(server.strangers),
+        b"quick-disk": int(server.quick_disk),
+        b"gate": int(server.gate),
+        b"throttled": int(server.throttled),
+    }  # fmt: skip
+
+
+SAMPLES: Final[dict[bytes, Any]] = {
+    b"STRING": b"Hello World",
+    b"INTEGER": 12345,
+    b"DOUBLE": 3.141,
+    b"NULL": None,
+    b"ARRAY": [0, 1, 2],
+    b"SET": Set([0, 1, 2]),
+    b"MAP": Map([0, False, 1, True, 2, False]),
+    b"PUSH": Push([b"server-cpu-usage", 42]),
+    b"VERBATIM": Verbatim(b"This is a verbatim\nstring"),
+    b"TRUE": True,
+    b"FALSE": False,
+    b"BIGNUM": BigNumber(1234567999999999999999999999999999999),
+}
+
+
+def debug_protocol(ctx: Session, args: Args) -> Reply:
+    if args[0].upper() not in SAMPLES:
+        raise ReplyError(
+            "ERR Wrong protocol type name. Please use one of the following: "
+            "string|integer|double|null|array|set|map|push|verbatim|true|false|bignum"
+        )
+    reply: Reply = SAMPLES[args[0].upper()]
+    return reply
+
+
+def debug_ok(ctx: Session, args: Args) -> Reply:
+    """A knob of machinery that is not here: test suites turn it on their way."""
+    return "OK"
+
+
+def debug_help(ctx: Session, args: Args) -> Reply:
+    return list(DEBUG_HELP)
+
+
+DEBUG: Final[dict[str, tuple[range, Callable[[Session, Args], Reply]]]] = {
+    "CHANGE-REPL-ID": (range(1), debug_change_repl_id),
+    "DICT-RESIZING": (range(1, 2), debug_ok),
+    "DIGEST": (range(1), debug_digest),
+    "DIGEST-VALUE": (range(1 << 30), debug_digest_value),
+    "ERROR": (range(1, 2), debug_error),
+    "HELP": (range(1), debug_help),
+    "INTERNALS": (range(1), debug_internals),
+    "JMAP": (range(1), debug_internals),
+    "LOADAOF": (range(1), debug_reload),
+    "LOG": (range(1, 2), debug_log),
+    "OBJECT": (range(1, 3), debug_object),
+    "PROTOCOL": (range(1, 2), debug_protocol),
+    "QUICKLIST-PACKED-THRESHOLD": (range(1, 2), debug_ok),
+    "RELOAD": (range(4), debug_reload),
+    "REPLYBUFFER": (range(2, 3), debug_ok),
+    "SET-ACTIVE-EXPIRE": (range(1, 2), debug_set_active_expire),
+    "SET-DISABLE-DENY-SCRIPTS": (range(1, 2), debug_ok),
+    "SLEEP": (range(1, 2), debug_sleep),
+    "STRINGMATCH-LEN": (range(2, 3), debug_stringmatch_len),
+}
+"""Subcommand → how many arguments it takes, and what it does."""
