@@ -146,6 +146,8 @@ class Offline:
         replay = Replay(self.dataset)
         reader = LogReader(self.files, self.directory.log)
         try:
+            if self.live:
+                reader.hold()
             for record in reader.rest(self.applied_lsn):
                 try:
                     replay.apply(record.lsn, list(unpack(record.payload)))

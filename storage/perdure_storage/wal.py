@@ -235,6 +235,7 @@ class LogReader:
         self.directory = directory
         self.manifest = Manifest.load(files, directory)
         self._ahead = list(self.manifest.segments)
+        self._held: dict[int, SegmentReader] = {}
         self._reader: SegmentReader | None = None
         self.last_lsn = 0
         self.last_crc = 0
@@ -242,6 +243,16 @@ class LogReader:
         self.first_lsn = 0
 
     def close(self) -> None:
+        while self._held:
+            self._held.popitem()[1].close()
+        self._leave_segment()
+
+    def hold(self) -> None:
+        """Open all segments now: they can then be read to their end even if a server retires them meanwhile."""
+        for segment in self._ahead:
+            self._held[segment.id] = SegmentReader(self.files, segment)
+
+    def _leave_segment(self) -> None:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
@@ -305,7 +316,8 @@ class LogReader:
         """Move into the next segment if its START continues what was read so far."""
         if not self._ahead:
             return False
-        reader = SegmentReader(self.files, self._ahead[0])
+        ahead = self._ahead[0]
+        reader = self._held.pop(ahead.id, None) or SegmentReader(self.files, ahead)
         start = reader.next()
         first = self.segment is None
         fits = start is not None and start.kind == START
@@ -319,7 +331,7 @@ class LogReader:
         if first:
             self.first_lsn = start.lsn + 1
             self.last_lsn, self.last_crc = start.lsn, int.from_bytes(start.payload, "little")
-        self.close()
+        self._leave_segment()
         self.segment = self._ahead.pop(0)
         self._reader = reader
         return True

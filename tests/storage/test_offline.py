@@ -107,10 +107,17 @@ def test_missing_log_between_tables_and_tail_is_refused(tmp_path: Path) -> None:
 def test_disturbed_tells_that_a_server_wrote_meanwhile(tmp_path: Path) -> None:
     path = fill(tmp_path / "db")
     with Offline.open(path) as view:
-        script = "import sys, perdure_storage as p; e = p.Engine.open(sys.argv[1]); e[0].set_string(b'k', b'v'); e.close()"
-        run(script, path)
+        run(STARTED_ONCE, path)
         assert view.disturbed()
 
+
+STARTED_ONCE = """
+import sys
+from perdure_storage.engine import Engine
+with Engine.open(sys.argv[1]) as engine:
+    engine[0].set_string(b"k", b"v")
+    engine.commit()
+"""
 
 WRITER = """
 import sys

@@ -47,6 +47,7 @@ def run(args: Namespace) -> int:
     directory.identity()
     reader = LogReader(files, directory.log)
     try:
+        reader.hold()
         batches = chosen(reader, args)
         if args.stats:
             print(statistics(batches), end="")
