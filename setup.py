@@ -9,7 +9,7 @@ from setuptools import Extension, setup
 
 COMPILED = {
     "perdure_storage._fast": "storage/perdure_storage/_fast.pyx",
-    "perdure._requests": "src/perdure/_requests.pyx",
+    "perdure._fast": "src/perdure/_fast.pyx",
 }
 
 

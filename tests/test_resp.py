@@ -183,7 +183,7 @@ def single(data: bytes) -> list[bytes]:
 
 
 @pytest.mark.parametrize(("data", "commands", "error"), REQUESTS, ids=IDS)
-def test_requests_whole_and_byte_by_byte(path: str, data: bytes, commands: list[list[bytes]], error: str) -> None:
+def test_fast_whole_and_byte_by_byte(path: str, data: bytes, commands: list[list[bytes]], error: str) -> None:
     assert parse([data]) == (commands, error)
     if len(data) < 1000:
         assert parse(single(data)) == (commands, error)
@@ -210,7 +210,7 @@ FRAGMENTS = [
 
 
 @given(st.data(), st.lists(st.sampled_from(FRAGMENTS), max_size=10).map(b"".join), st.booleans())
-def test_every_path_and_every_cut_gives_the_same_requests(data: st.DataObject, stream: bytes, trusted: bool) -> None:
+def test_every_path_and_every_cut_gives_the_same_fast(data: st.DataObject, stream: bytes, trusted: bool) -> None:
     stream = data.draw(st.sampled_from([b"", PING])) + stream + data.draw(st.sampled_from([b"", PING]))
     cut = data.draw(st.integers(0, len(stream)))
     results = []

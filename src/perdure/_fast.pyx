@@ -1,12 +1,16 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""The compiled fast path of `resp.RequestParser`: whole, canonical requests, walked in C.
+"""The compiled halves of `resp.RequestParser` and `args.to_integer`: bytes walked in C.
 
-Takes only what is beyond doubt; everything else (a request cut short, inline commands, odd headers, anything that may
+`take_requests` takes only what is beyond doubt: whole, canonical requests. Everything else (a request cut short, inline
+commands, odd headers, anything that may
 be an error) is left where it starts, for the automaton. Measured on pipelined SETs: 0.41 us in hiredis with the guards
 it needs, 0.12 us here.
 """
 
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+
+from libc.stdint cimport uint64_t
 
 cdef enum:
     MAX_DIGITS = 9
@@ -61,3 +65,41 @@ def take_requests(bytes chunk, Py_ssize_t max_arguments, Py_ssize_t max_bulk, li
             continue
         break
     return taken
+
+
+def to_integer(raw):
+    """A signed 64-bit integer in canonical decimal, or None. `raw` is bytes or bytearray."""
+    cdef const char* data
+    cdef Py_ssize_t size, at = 0
+    cdef uint64_t value = 0, digit
+    cdef bint negative = False
+    if type(raw) is bytes:
+        data, size = PyBytes_AS_STRING(raw), PyBytes_GET_SIZE(raw)
+    elif type(raw) is bytearray:
+        data, size = PyByteArray_AS_STRING(raw), PyByteArray_GET_SIZE(raw)
+    else:
+        raise TypeError(type(raw))
+    if size == 0 or size > 20:
+        return None
+    if data[0] == c"-":
+        negative = True
+        at = 1
+        if size == 1 or data[1] == c"0":
+            return None
+    elif data[0] == c"0":
+        return 0 if size == 1 else None
+    if size - at > 19:
+        return None
+    while at < size:
+        if not c"0" <= data[at] <= c"9":
+            return None
+        digit = data[at] - c"0"
+        value = value * 10 + digit
+        at += 1
+    if negative:
+        if value > <uint64_t>1 << 63:
+            return None
+        return -<object>value
+    if value >= <uint64_t>1 << 63:
+        return None
+    return value

@@ -32,7 +32,7 @@ def integer(raw: bytes | bytearray, wrong: Wording = errors.not_an_integer) -> i
     return value
 
 
-def to_integer(raw: bytes | bytearray) -> int | None:
+def to_integer_in_python(raw: bytes | bytearray) -> int | None:
     """A signed 64-bit integer, or None when the bytes are anything else (a value that may be no number)."""
     if len(raw) > 20:
         return None
@@ -41,6 +41,12 @@ def to_integer(raw: bytes | bytearray) -> int | None:
     except ValueError:
         return None
     return value if b"%d" % value == raw and INT_MIN <= value <= INT_MAX else None
+
+
+try:  # the same in C, where a compiler was present at installation
+    from perdure._fast import to_integer
+except ImportError:
+    to_integer = to_integer_in_python
 
 
 def integer_between(raw: bytes, low: int, high: int, text: str = "") -> int:

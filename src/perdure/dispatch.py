@@ -97,7 +97,7 @@ def run(session: Session, command: Command, argv: Argv) -> Any:
         log.exception("the handler of %s failed", command.name.decode())
         reply = ReplyError(f"ERR internal error in '{command.name.decode()}', see the server's log")
     ds = session.ds
-    if not session.in_exec and (ds.effects or ds.touched or ds.counted):
+    if ds.effects and not session.in_exec:
         failure = finish(server)
         if failure is not None:
             reply = failure
@@ -118,9 +118,11 @@ def finish(server: Server) -> ReplyError | None:
     Returns the error that the client must see when the log refused the batch; the change is undone then.
     """
     ds = server.dataset
-    effects = ds.seal()
+    effects = ds.effects
+    if ds.touched or ds.counted:
+        ds.seal()
     changed, moved = None, False
-    if server.watchers or server.waiting or server.on_change is not None:
+    if server.watchers or server.waited_for or server.on_change is not None:
         changed = [(effect[1], effect[2]) for effect in effects if effect[0] in KEY_LEVEL]
         moved = any(effect[0] == SPACES for effect in effects)
     try:
@@ -154,7 +156,7 @@ def exec_queue(session: Session) -> bytes:
     finally:
         session.in_exec = False
     ds = session.ds
-    if ds.effects or ds.touched or ds.counted:
+    if ds.effects:
         failure = finish(server)
         if failure is not None:
             return session.encode(failure)

@@ -21,7 +21,7 @@ Replies. Handlers return plain Python values, and the exact type says what goes 
 
 Requests. `RequestParser` turns what arrives into argument lists: arrays of bulk strings (`*1\r\n$4\r\nPING\r\n`) or
 inline commands (`PING\r\n`). The automaton in Python decides what a request is, byte for byte as Redis does. Before it
-comes a fast path: our own in C (`_requests.pyx`) where that was compiled, else hiredis, which is some fifteen times as
+comes a fast path: our own in C (`_fast.pyx`) where that was compiled, else hiredis, which is some fifteen times as
 fast as the automaton but made for replies: it gets what looks well formed, and is believed only when nothing but the
 headers of requests is missing from its answer.
 """
@@ -38,7 +38,7 @@ import hiredis
 from perdure.errors import ReplyError
 
 try:
-    from perdure._requests import take_requests
+    from perdure._fast import take_requests
 except ImportError:
     take_requests = None  # type: ignore[assignment]
 

@@ -121,6 +121,7 @@ class Server:
         self.throttled = False
         self._slowed: list[Connection] = []
         self.wakeups = Wakeups(self.rerun, self.reply_to_parked)
+        self.waited_for = self.wakeups.by_key
         self.watchers: dict[Watched, set[Session]] = {}
         self.monitors: set[Session] = set()
         self.on_change: Callable[[list[Watched]], None] | None = None
@@ -625,11 +626,6 @@ class Server:
         self.wakeups.poll(self.dataset.now)
 
     # -- waiting clients -----------------------------------------------------------------------------------------
-
-    @property
-    def waiting(self) -> bool:
-        """Does anybody wait for a key?"""
-        return bool(self.wakeups)
 
     def park(self, session: Session, park: Park) -> None:
         """`session` waits; what it sends meanwhile goes to its backlog."""

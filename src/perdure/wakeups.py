@@ -16,18 +16,21 @@ if TYPE_CHECKING:
 
 
 class Wakeups:
-    """`rerun(session)` runs the parked command again and returns whether it got a reply (False: parked still)."""
+    """`rerun(session)` runs the parked command again and returns whether it got a reply (False: parked still).
+
+    `by_key` says who waits for which key, in order of arrival; the hot path asks whether it is empty.
+    """
 
     def __init__(self, rerun: Callable[[Session], bool], reply: Callable[[Session, Any], None]) -> None:
         self._rerun = rerun
         self._reply = reply
-        self._by_key: dict[Watched, dict[Session, None]] = {}
+        self.by_key: dict[Watched, dict[Session, None]] = {}
         self._parked: dict[Session, None] = {}
         self.signaled: deque[Watched] = deque()
 
     def __bool__(self) -> bool:
         """Does anybody wait for a key?"""
-        return bool(self._by_key)
+        return bool(self.by_key)
 
     def __len__(self) -> int:
         return len(self._parked)
@@ -37,7 +40,7 @@ class Wakeups:
 
     def keys(self) -> list[Watched]:
         """Keys that somebody waits for."""
-        return list(self._by_key)
+        return list(self.by_key)
 
     def add(self, session: Session, park: Park) -> None:
         """`session` waits from now on."""
@@ -46,7 +49,7 @@ class Wakeups:
         if park.keys and park.db is not None:
             park.marks = [(park.db.space, key) for key in park.keys]
             for mark in park.marks:
-                self._by_key.setdefault(mark, {})[session] = None
+                self.by_key.setdefault(mark, {})[session] = None
 
     def remove(self, session: Session) -> Park | None:
         """`session` waits no more; returns what it waited for."""
@@ -67,22 +70,22 @@ class Wakeups:
             self.signal(mark)
 
     def _forget(self, mark: Watched, session: Session) -> None:
-        waiting = self._by_key.get(mark)
+        waiting = self.by_key.get(mark)
         if waiting is not None:
             waiting.pop(session, None)
             if not waiting:
-                del self._by_key[mark]
+                del self.by_key[mark]
 
     def signal(self, mark: Watched) -> None:
         """The key has changed; `serve` will see to those who wait for it."""
-        if mark in self._by_key:
+        if mark in self.by_key:
             self.signaled.append(mark)
 
     def serve(self) -> None:
         """Run the commands of those whose key was signaled, in order of arrival, until nothing is left to do."""
         while self.signaled:
             mark = self.signaled.popleft()
-            for session in list(self._by_key.get(mark, ())):
+            for session in list(self.by_key.get(mark, ())):
                 if session.parked is not None:
                     self._rerun(session)
 

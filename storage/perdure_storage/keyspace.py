@@ -20,7 +20,7 @@ from heapq import heappop, heappush, merge
 from itertools import islice, repeat
 from operator import itemgetter
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from perdure_storage import effects as fx
 from perdure_storage.codec import unpack
@@ -36,14 +36,17 @@ BIG: Final = 1000
 """A collection of more elements is freed in slices, and loaded in steps where the caller can wait."""
 FREE_SLICE: Final = 2000
 
-COLLECTIONS: Final[dict[int, type[Hash]]] = {Kind.HASH: Hash}
+COLLECTIONS: Final[dict[int, type[Collection]]] = {Kind.HASH: Hash}
+"""What keeps each kind of collection. A new type joins by being named here."""
+
+C = TypeVar("C", bound=Collection)
 
 
 class Gone:
     """Stands in `hot` for a key that was deleted while the tables still have it."""
 
     __slots__ = ("lsn",)
-    kind = Kind.GONE
+    kind = Kind.GONE.value
     expire = 0
 
     def __init__(self, lsn: int) -> None:
@@ -155,6 +158,31 @@ class Keyspace:
                 return None
         return entry
 
+    def collection(self, key: bytes, kind: type[C]) -> C | None:
+        """The collection of this kind at `key`, loaded, for reading: hit or miss counted. Hashes: see `hash`."""
+        entry = self.find_collection(key, kind)
+        if entry is None:
+            self.ds.misses += 1
+        else:
+            self.ds.hits += 1
+        return entry
+
+    def find_collection(self, key: bytes, kind: type[C]) -> C | None:
+        """The same, not counted: for changes."""
+        entry = self.find(key)
+        if entry is None:
+            return None
+        if type(entry) is not kind:
+            raise WrongType
+        if not entry.loaded:
+            entry.load(self.ds.snapshot)
+        return entry
+
+    def edit(self, key: bytes, kind: type[C]) -> C:
+        """The same, made if absent. The caller must add an element to a new one."""
+        entry = self.find_collection(key, kind)
+        return entry if entry is not None else self.create(kind, key)
+
     def edit_hash(self, key: bytes) -> Hash:
         """The hash at `key`, made if absent. The caller must add a field to a new one."""
         entry = self.hot.get(key)
@@ -168,7 +196,7 @@ class Keyspace:
         """(kind, expire) of a live key, (0, 0) where there is none. It is not brought into memory, and not used by it."""
         entry = self.hot.get(key)
         if entry is not None:
-            kind, expire = int(entry.kind), entry.expire
+            kind, expire = entry.kind, entry.expire
         elif self.complete or (record := self._read(key)) is None:
             return 0, 0
         else:
@@ -213,6 +241,18 @@ class Keyspace:
             heappush(ds.young.due, (expire, self.space, key))
         ds.effects.append((fx.STRING, self.space, key, value, expire, due, entry.id))
 
+    def replace_string(self, entry: String, value: bytes) -> None:
+        """Another value for a live string, its expiry kept: `set_string` without looking again."""
+        if entry.id or len(value) > INLINE_MAX:
+            self.set_string(entry.key, value, entry.expire)
+            return
+        ds = self.ds
+        self.used += len(value) - len(entry.value)
+        entry.value = value
+        entry.lsn = ds.lsn
+        expire = entry.expire
+        ds.effects.append((fx.STRING, self.space, entry.key, value, expire, expire, 0))
+
     def patch_string(self, entry: String, offset: int, data: Value) -> None:
         """Overwrite part of a string, filling with zeros up to `offset`; logs the part where that is shorter."""
         if offset + len(data) > MAX_STRING:
@@ -250,7 +290,7 @@ class Keyspace:
         self.patch_string(entry, offset, data)
         return len(entry.value)
 
-    def create(self, kind: type[Hash], key: bytes) -> Hash:
+    def create(self, kind: type[C], key: bytes) -> C:
         """A new, empty collection at a free key. REQUIRES: at least one element is added in this transaction."""
         entry = kind(self, key, 0, 0, self.ds.new_id())
         self._insert(entry)
@@ -307,12 +347,12 @@ class Keyspace:
         """Give the entry another name, or another database. REQUIRES: nothing is at the new place."""
         ds = self.ds
         old_due, expire = entry.due, entry.expire
+        if isinstance(entry, Collection) and not entry.loaded and entry.logged_due != expire:
+            entry.load(ds.snapshot)  # only its fields can tell when they are due
         self._detach(entry)
         ds.effects.append((fx.DELETE, self.space, entry.key, old_due, 0, 0))
         if isinstance(entry, Collection):
             moved: Any = entry
-            if not moved.loaded and moved.logged_due != expire:  # only its fields can tell when they are due
-                moved.load(ds.snapshot)
             moved.db, moved.key = target, new_key
             moved.logged_due = 0
             moved.lsn = 0
@@ -356,6 +396,9 @@ class Keyspace:
         """Delete every key, O(1): the database points to a new, empty space from now on."""
         ds = self.ds
         old = self.space
+        for entry in ds.touched:  # one made in this transaction has no RECORD, and is not found through the space
+            if self.hot.get(entry.key) is entry:
+                ds.effects.append((fx.DELETE, old, entry.key, entry.due, entry.id, int(entry.kind)))
         ds.trash.append(self.hot)
         ds.trash.append(self.ring)
         ds.spaces.pop(old, None)
@@ -390,7 +433,7 @@ class Keyspace:
             if kind:
                 found.append((key, kind))
             limit -= 1
-            if limit <= 0:
+            if limit <= 0 and position:  # the empty key's position would say that this is the end
                 return position, found
         return b"", found
 
@@ -400,7 +443,7 @@ class Keyspace:
         for position, key, content in self.rows(after, prefix):
             entry = hot.get(key)
             if entry is not None:
-                kind, expire = int(entry.kind), entry.expire
+                kind, expire = entry.kind, entry.expire
             elif content is not None:
                 kind, expire = content[0], int.from_bytes(content[1:9], "little")
             else:
@@ -424,7 +467,7 @@ class Keyspace:
         runs = [run for born in fresh for run in born.between(start, stop)]
         if runs:
             rows = merge(rows, *(zip(run, repeat(None), strict=False) for run in runs), key=_first)
-        last = after
+        last = after or None  # the empty key is at position b"", where one begins
         for position, content in rows:
             if position == last:
                 continue
@@ -676,13 +719,14 @@ class Dataset:
                 if db.hot.get(entry.key) is not entry:
                     continue
                 due = entry.next_due()
+                old = entry.logged_due
                 effects.append(
-                    (fx.RECORD, db.space, entry.key, int(entry.kind), entry.id, entry.size, entry.expire, due)
-                    + (entry.logged_due,)
+                    (fx.RECORD, db.space, entry.key, entry.kind, entry.id, entry.size, entry.expire, due, old)
                 )
-                if due and due != entry.logged_due:
-                    heappush(self.young.due, (due, db.space, entry.key))
-                entry.logged_due = due
+                if due != old:
+                    entry.logged_due = due
+                    if due:
+                        heappush(self.young.due, (due, db.space, entry.key))
             self.touched.clear()
         if self.counted:
             for db in self.counted:

@@ -112,10 +112,10 @@ CONDITIONS: Final[dict[bytes, Callable[[int, int], bool]]] = {
 def _expire(unit: bytes, command: str) -> Callable[[Keyspace, Args], Reply]:
     def handler(db: Keyspace, args: Args) -> Reply:
         """Let a key expire; a time in the past deletes it."""
-        conditions = {word.upper(): word for word in args[2:]}
-        for word in conditions:
-            if word not in CONDITIONS:
-                raise ReplyError(f"ERR Unsupported option {errors.shown(conditions[word])}")
+        conditions = {word.upper() for word in args[2:]}
+        for word in args[2:]:
+            if word.upper() not in CONDITIONS:
+                raise ReplyError(f"ERR Unsupported option {errors.shown(word)}")
         if b"NX" in conditions and len(conditions) > 1:
             raise ReplyError(NX_WITH_OTHERS)
         if b"GT" in conditions and b"LT" in conditions:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from typing import Final
 
 from perdure import errors, long_double
-from perdure.args import INT_MAX, INT_MIN, UNITS, Words, deadline, integer
+from perdure.args import INT_MAX, INT_MIN, UNITS, Words, deadline, integer, to_integer
 from perdure.errors import ReplyError
 from perdure.registry import DENYOOM, FAST, READ, WRITE, Args, Family, Flag
 from perdure.resp import Map, Reply
@@ -44,8 +44,11 @@ def set_(db: Keyspace, args: Args) -> Reply:
     if len(args) == 2:
         db.set_string(args[0], args[1])
         return "OK"
-    options = Options(args, 2, SET_WORDS)
     key, value = args[0], args[1]
+    if len(args) == 4 and args[2] in UNITS:  # SET k v EX 10: what caches and sessions send
+        _put(db, key, value, deadline(db.ds.now, args[2], args[3], "set"))
+        return "OK"
+    options = Options(args, 2, SET_WORDS)
     expire = options.deadline(db.ds.now, "set")
     if not options.condition and not options.get and not options.keep:
         _put(db, key, value, expire)
@@ -397,19 +400,13 @@ def _add(db: Keyspace, key: bytes, increment: int) -> int:
         return increment
     if type(entry) is not String:
         raise WrongType
-    raw = entry.value
-    if len(raw) > 20:
+    number = to_integer(entry.value)
+    if number is None:
         raise errors.not_an_integer()
-    try:
-        number = int(raw)
-    except ValueError:
-        raise errors.not_an_integer() from None
     total = number + increment
-    if b"%d" % number != raw or not INT_MIN <= number <= INT_MAX:  # int() is more generous than Redis
-        raise errors.not_an_integer()
     if not INT_MIN <= total <= INT_MAX:
         raise errors.overflow()
-    db.set_string(key, b"%d" % total, entry.expire)
+    db.replace_string(entry, b"%d" % total)
     return total
 
 

@@ -6,6 +6,7 @@ the tables hold it. Entries never refer to one another, so the reference count a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
@@ -26,7 +27,11 @@ ELEMENT_COST: Final = 180
 
 
 class Kind(IntEnum):
-    """Type numbers as they stand in key records and effects. Never renumber."""
+    """Type numbers as they stand in key records and effects. Never renumber.
+
+    Entries carry the plain number (`kind = Kind.HASH.value`): an enum's member is not an exact int for the log's encoder,
+    and slower everywhere.
+    """
 
     GONE = 0
     STRING = 1
@@ -139,11 +144,17 @@ class Collection(Entry):
 
     __slots__ = ("size", "logged_due", "weight")
 
+    folds: ClassVar[dict[int, Callable[..., None]]]
+    """Its effects as row changes: `fold(rows, id, *rest)`, by the number of the effect."""
+    replays: ClassVar[dict[int, Callable[..., None]]]
+    """Its effects on a value in memory, loaded: `replay(value, *rest)`."""
+
     size: int
     logged_due: int
     weight: int
 
-    def __init__(self, db: Keyspace, key: bytes, lsn: int, expire: int, ident: int) -> None:
+    def __init__(self, db: Keyspace, key: bytes, lsn: int, expire: int, ident: int, *, new: bool = True) -> None:
+        """`new`: there are no rows, so the value is loaded, and empty."""
         super().__init__(db, key, lsn, expire, ident)
         self.size = 0
         self.logged_due = 0

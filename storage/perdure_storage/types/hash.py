@@ -31,14 +31,14 @@ class Hash(Collection):
     """
 
     __slots__ = ("fields", "ttl", "order", "wide", "_expiries")
-    kind = Kind.HASH
+    kind = Kind.HASH.value
     type_name = "hash"
 
     fields: dict[bytes, bytes] | None
     ttl: dict[bytes, int]
 
     def __init__(self, db: Keyspace, key: bytes, lsn: int, expire: int, ident: int, *, new: bool = True) -> None:
-        super().__init__(db, key, lsn, expire, ident)
+        super().__init__(db, key, lsn, expire, ident, new=new)
         self.fields = {} if new else None
         self.ttl = {}
         self.order: Order | None = None
@@ -237,3 +237,7 @@ def replay_del(value: Hash, *fields: bytes) -> None:
     """HASH_DEL on a value in memory."""
     for field in fields:
         value.delete(field)
+
+
+Hash.folds = {HASH_PUT: fold_put, HASH_DEL: fold_del}
+Hash.replays = {HASH_PUT: replay_put, HASH_DEL: replay_del}

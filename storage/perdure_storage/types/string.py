@@ -34,7 +34,7 @@ class String(Entry):
     """`value` is what GET answers; `id` is 0 unless the value is stored in chunks."""
 
     __slots__ = ("value",)
-    kind = Kind.STRING
+    kind = Kind.STRING.value
     type_name = "string"
 
     value: Value
