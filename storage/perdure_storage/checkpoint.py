@@ -12,6 +12,7 @@ that anybody can see.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from typing import Final
 
@@ -19,6 +20,7 @@ from perdure_storage import effects as fx
 from perdure_storage.codec import pack, unpack
 from perdure_storage.errors import Corruption
 from perdure_storage.files import Files
+from perdure_storage.keyspace import COLLECTIONS
 from perdure_storage.records import (
     COUNT_PREFIX,
     COUNTS,
@@ -33,9 +35,8 @@ from perdure_storage.records import (
     with_expire,
 )
 from perdure_storage.tables import U64, Rows, Snapshot, Table, TableStore, empty_rows, split_key, with_key
-from perdure_storage.types import hash as hashes
 from perdure_storage.types.entry import Kind
-from perdure_storage.types.string import CHUNK, CHUNK_KEY, Value, chunks
+from perdure_storage.types.string import CHUNK, CHUNK_KEY, String, Value, chunks
 from perdure_storage.wal import LogReader
 
 MAX_ROWS: Final = 8192
@@ -43,8 +44,8 @@ MAX_BYTES: Final = 24 << 20
 RECLAIM_ROWS: Final = 4096
 
 ELEMENT_TABLES: Final[dict[int, tuple[Table, ...]]] = {
-    Kind.CHUNKED: (Table.STRINGS,),
-    Kind.HASH: (Table.HASHES,),
+    Kind.CHUNKED: String.tables,
+    **{kind: each.tables for kind, each in COLLECTIONS.items()},
 }
 """Where the rows under an id of each kind are."""
 
@@ -70,9 +71,9 @@ class Folder:
             fx.COUNT: self._count,
             fx.SPACES: self._spaces,
             fx.DROP_SPACE: self._drop_space,
-            fx.HASH_PUT: lambda *rest: hashes.fold_put(self.rows, *rest),
-            fx.HASH_DEL: lambda *rest: hashes.fold_del(self.rows, *rest),
         }
+        for each in COLLECTIONS.values():
+            self._handlers.update({number: partial(fold, self.rows) for number, fold in each.folds.items()})
 
     def fold(self, payload: bytes) -> None:
         """Add one batch to the pending row changes. Raises ValueError for a payload that is no batch."""

@@ -6,13 +6,13 @@ after a failed write of the log.
 
 from __future__ import annotations
 
+from functools import partial
 from heapq import heappush
 from typing import Any
 
 from perdure_storage import effects as fx
 from perdure_storage.errors import Corruption
 from perdure_storage.keyspace import COLLECTIONS, Dataset, Keyspace
-from perdure_storage.types import hash as hashes
 from perdure_storage.types.entry import Kind
 from perdure_storage.types.string import String
 
@@ -34,9 +34,9 @@ class Replay:
             fx.COUNT: self._count,
             fx.SPACES: self._spaces,
             fx.DROP_SPACE: self._drop_space,
-            fx.HASH_PUT: lambda ident, *rest: hashes.replay_put(self._collection(ident, Kind.HASH), *rest),
-            fx.HASH_DEL: lambda ident, *rest: hashes.replay_del(self._collection(ident, Kind.HASH), *rest),
         }
+        for kind, each in COLLECTIONS.items():
+            self._handlers.update({number: partial(self._change, kind, replay) for number, replay in each.replays.items()})
 
     def apply(self, lsn: int, effects: list[fx.Effect]) -> None:
         """Apply the batch with this LSN."""
@@ -147,6 +147,9 @@ class Replay:
 
     def _used_id(self, ident: int) -> None:
         self.ds.next_id = max(self.ds.next_id, ident + 1)
+    def _change(self, kind: int, replay: fx.Handler, ident: int, *rest: Any) -> None:
+        replay(self._collection(ident, kind), *rest)
+
 
     def _collection(self, ident: int, kind: int) -> Any:
         """The loaded collection with this id. Until its RECORD, at the end of the batch, tells its key it is in limbo."""
