@@ -179,6 +179,7 @@ class Folder:
             self._free(ident, kind)
 
     def _free(self, ident: int, kind: int) -> None:
+        self._used_id(ident)  # a collection that came and went in one transaction has no RECORD
         self.rows[Table.GARBAGE][U64.pack(ident)] = bytes((kind,))
 
     def _count(self, space: int, keys: int, expires: int) -> None:

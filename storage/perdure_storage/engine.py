@@ -23,7 +23,7 @@ from perdure_storage.checkpoint import Checkpointer
 from perdure_storage.checkpointer import CheckpointerProcess, Message
 from perdure_storage.clock import Clock, SystemClock
 from perdure_storage.codec import unpack
-from perdure_storage.errors import DirectoryLocked, LogFull, StorageError
+from perdure_storage.errors import DirectoryLocked, LogFull, LogPoisoned, StorageError
 from perdure_storage.expiry import Sweeper
 from perdure_storage.files import File, Files, OsFiles
 from perdure_storage.keyspace import Dataset, Keyspace
@@ -176,9 +176,16 @@ class Engine:
             raise
 
     def restore(self, lsn: int) -> None:
-        """Take the dataset back to what the log says at `lsn`: tables plus the part of the log behind them."""
+        """Take the dataset back to what the log says at `lsn`: tables plus the part of the log behind them.
+
+        Raises LogPoisoned when what is still to be written for that cannot be: then it is at `durable_lsn` instead.
+        """
+        failure: LogPoisoned | None = None
         if self.log.poison is None:
-            self.log.flush()
+            try:
+                self.log.flush()
+            except LogPoisoned as error:
+                failure, lsn = error, self.log.durable_lsn
         reader = LogReader(self.files, self.directory.log)
         try:
             self.dataset.restart(self._tables.snapshot())
@@ -188,7 +195,10 @@ class Engine:
         finally:
             reader.close()
         self.dataset.lsn = self.log.next_lsn
+        self.sweeper.position = b""  # what it had swept may be there again
         self.update_time()
+        if failure is not None:
+            raise failure
 
     # -- checkpoints ---------------------------------------------------------------------------------------------
 
@@ -217,11 +227,14 @@ class Engine:
             self._tell(fold=upto)
             return True
         assert self._checkpointer is not None
-        for _ in self._checkpointer.run(upto):
-            pass
-        while self._checkpointer.reclaim():
-            pass
-        self._applied()
+        try:
+            for _ in self._checkpointer.run(upto):
+                pass
+            while self._checkpointer.reclaim():
+                pass
+        finally:
+            self._applied()
+            self.asked_lsn = self.applied_lsn  # less than `upto` when it failed: the next request tries again
         return True
 
     def checkpoint(self) -> None:

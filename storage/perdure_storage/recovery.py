@@ -27,7 +27,7 @@ from perdure_storage.clock import Clock
 from perdure_storage.errors import Corruption, UnknownFormat
 from perdure_storage.files import Files, read_whole, replace_whole
 from perdure_storage.tables import TableStore
-from perdure_storage.wal import LogReader, Manifest, Tail, cut_tail, remove_leftovers
+from perdure_storage.wal import LogReader, Manifest, Tail, cut_tail, make_durable, remove_leftovers
 
 FORMAT_VERSION: Final = 1
 TableOpener = Callable[[str], TableStore]
@@ -162,6 +162,9 @@ def recover(
         manifest = reader.manifest
         leftovers = remove_leftovers(files, manifest)
         cut_tail(files, manifest, tail)
+        if not clean:  # the tables must never be ahead of what the log would still say after a power cut
+            files.sync_dir(directory.path)
+            make_durable(files, manifest, tail)
         before = checkpointer.applied_lsn
         for lsn in checkpointer.run(tail.last_lsn):
             if progress is not None:

@@ -104,6 +104,7 @@ class Replay:
 
     def _delete(self, space: int, key: bytes, prev_due: int, ident: int, kind: int) -> None:
         db = self._db(space)
+        self._used_id(ident)
         entry = db.find(key)
         if entry is None:
             self._by_id.pop(ident, None)
@@ -119,6 +120,7 @@ class Replay:
             db.remove(entry)
 
     def _free(self, ident: int, kind: int) -> None:
+        self._used_id(ident)
         self._by_id.pop(ident, None)
 
     def _count(self, space: int, keys: int, expires: int) -> None:
@@ -145,11 +147,11 @@ class Replay:
         if space in self.ds.spaces:
             self.ds.spaces[space].clear()
 
-    def _used_id(self, ident: int) -> None:
-        self.ds.next_id = max(self.ds.next_id, ident + 1)
     def _change(self, kind: int, replay: fx.Handler, ident: int, *rest: Any) -> None:
         replay(self._collection(ident, kind), *rest)
 
+    def _used_id(self, ident: int) -> None:
+        self.ds.next_id = max(self.ds.next_id, ident + 1)
 
     def _collection(self, ident: int, kind: int) -> Any:
         """The loaded collection with this id. Until its RECORD, at the end of the batch, tells its key it is in limbo."""

@@ -8,7 +8,9 @@
 
 What the disk promises is what POSIX does: a file's content is safe after its `sync`, a name after `sync_dir` of its
 directory; of everything else a power cut keeps any part: writes may survive in any subset, torn at sector boundaries,
-and directory operations in any prefix. The LMDB stand-in commits atomically and durably, as LMDB does when synced.
+and directory operations in any prefix. After a failed `sync` the writes before it are still what a reader sees, but no
+later sync brings them to the medium: so does Linux. The LMDB stand-in commits atomically and durably, as LMDB does
+when synced.
 """
 
 from __future__ import annotations
@@ -71,16 +73,27 @@ class MemoryFile:
         return bytes(self._inode.content[offset : offset + size])
 
     def pwrite(self, data: bytes, offset: int) -> None:
-        self._disk.step("write", self._path)
+        try:
+            self._disk.step("write", self._path)
+        except PowerCut:  # in the middle of it: the crash decides what is left of it
+            self._write(data, offset)
+            raise
         grown = max(0, offset + len(data) - len(self._inode.content))
         if self._disk.used + grown > self._disk.capacity:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._disk.used += grown
+        self._write(data, offset)
+
+    def _write(self, data: bytes, offset: int) -> None:
         _put(self._inode.content, offset, data)
         self._inode.writes.append((offset, bytes(data)))
 
     def sync(self) -> None:
-        self._disk.step("sync", self._path)
+        try:
+            self._disk.step("sync", self._path)
+        except OSError:
+            self._inode.writes.clear()
+            raise
         for offset, data in self._inode.writes:
             _put(self._inode.medium, offset, data)
         self._inode.writes.clear()
@@ -95,8 +108,9 @@ class MemoryFile:
 class MemoryDisk:
     """The `Files` interface over a dict, with planned faults.
 
-    `faults[(operation, n)]` is raised by the n-th (from 1) "write", "sync", "rename", "unlink", "sync_dir" or "commit".
-    An OSError is what the caller sees; a PowerCut ends the run. `trace` counts what has happened.
+    `faults[(operation, n)]` is raised by the n-th (from 1) "write", "sync", "rename", "unlink", "sync_dir", "commit" or
+    "committed" (of the tables, when it is done); with n = 0 by every one, and once it is in `lasting` too by every one
+    after the n-th. An OSError is what the caller sees; a PowerCut ends the run. `trace` counts what has happened.
     """
 
     def __init__(self, capacity: int = 1 << 40) -> None:
@@ -107,6 +121,7 @@ class MemoryDisk:
         self.name_operations: list[tuple[str, str, str]] = []
         self.locks: set[str] = set()
         self.faults: dict[tuple[str, int], BaseException] = {}
+        self.lasting: set[BaseException] = set()
         self.trace: dict[str, int] = {}
         self.tables: dict[str, MemoryTables] = {}
 
@@ -115,6 +130,8 @@ class MemoryDisk:
         number = self.trace[operation] = self.trace.get(operation, 0) + 1
         fault = self.faults.get((operation, number)) or self.faults.get((operation, 0))
         if fault is not None:
+            if fault in self.lasting:
+                self.faults[(operation, 0)] = fault
             raise fault
 
     def open(self, path: str, *, writable: bool = False, create: bool = False) -> MemoryFile:
@@ -195,6 +212,7 @@ class MemoryDisk:
     def _restart(self) -> None:
         self.locks.clear()
         self.faults.clear()
+        self.lasting.clear()
         self.used = sum(len(inode.content) for inode in self.names.values())
 
     def open_tables(self, path: str) -> MemoryTables:
@@ -275,6 +293,7 @@ class MemoryTables:
                         fresh[key] = content
                 tables[table], order[table] = fresh, None
         self._tables, self._order = tables, order
+        self._disk.step("committed", "tables")
 
     def close(self) -> None:
         pass

@@ -126,11 +126,19 @@ class Manifest:
                     self.segments.remove(segment)
                     raise
         except OSError:
-            self.files.unlink(segment.path)
+            if not self._may_name(segment):
+                self.files.unlink(segment.path)
             raise
         finally:
             handle.close()
         return segment
+
+    def _may_name(self, segment: Segment) -> bool:
+        """Does the manifest on disk name this segment, although `save` failed? (It did so after the rename.)"""
+        try:
+            return any(segment.id == each.id for each in Manifest.load(self.files, self.directory).segments)
+        except (Corruption, OSError):
+            return True
 
     def drop(self, gone: list[Segment]) -> None:
         """Take segments off the list, durably, then remove their files."""
@@ -214,7 +222,10 @@ class SegmentReader:
 
 
 class Tail(NamedTuple):
-    """Where a log ends. `torn_bytes` of unfinished writing follow; `crc` belongs to the last good record."""
+    """Where a log ends. `torn_bytes` of unfinished writing follow; `crc` belongs to the last good record.
+
+    `unfolded` is the id of the first segment with a batch that the tables lack (0: there is none).
+    """
 
     last_lsn: int
     crc: int
@@ -222,6 +233,7 @@ class Tail(NamedTuple):
     offset: int
     torn_bytes: int
     discarded: list[Segment]
+    unfolded: int
 
 
 class LogReader:
@@ -341,8 +353,10 @@ class LogReader:
 
         `applied_lsn` is what the tables hold: it vouches for the log as a later record does.
         """
-        while self._next() is not None:
-            pass
+        unfolded = 0
+        while (record := self._next()) is not None:
+            if not unfolded and record.lsn > applied_lsn:
+                unfolded = record.segment
         vouched, torn, evidence = applied_lsn, 0, "the tables"
         if self._reader is not None:
             torn = self.torn_bytes(self._reader)
@@ -366,7 +380,7 @@ class LogReader:
             why = f"the log can be read to LSN {self.last_lsn} only, but {evidence} shows that {vouched} was durable"
             raise Corruption(*self.where(), why)
         offset = self._reader.offset if self._reader is not None else 0
-        return Tail(self.last_lsn, self.last_crc, self.segment, offset, torn, discarded)
+        return Tail(self.last_lsn, self.last_crc, self.segment, offset, torn, discarded, unfolded)
 
     @staticmethod
     def torn_bytes(reader: SegmentReader) -> int:
@@ -393,6 +407,28 @@ def cut_tail(files: Files, manifest: Manifest, tail: Tail) -> None:
             handle.close()
     if tail.discarded:
         manifest.drop(tail.discarded)
+
+
+def make_durable(files: Files, manifest: Manifest, tail: Tail) -> None:
+    """Bring to the disk what a killed server may have left in the page cache: names, and all that is not in the tables.
+
+    The bytes are written again, not only synced: after a failed write-back Linux goes on showing them and calls them
+    clean, and no later sync would bring them to the disk.
+    """
+    files.sync_dir(manifest.directory)
+    if tail.segment is None:
+        return
+    for segment in manifest.segments:
+        if (tail.unfolded or tail.segment.id) <= segment.id <= tail.segment.id:
+            handle = files.open(segment.path, writable=True)
+            try:
+                position = 0
+                while block := handle.pread(READ_CHUNK, position):
+                    handle.pwrite(block, position)
+                    position += len(block)
+                handle.sync()
+            finally:
+                handle.close()
 
 
 class Log:
