@@ -1,11 +1,14 @@
-"""What tests of several parts share: a real redis-server, the judge of behaviour."""
+"""What tests of several parts share: a real redis-server, the judge of behaviour; servers of ours over real sockets."""
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from shutil import which
 from typing import Any, BinaryIO
@@ -14,11 +17,11 @@ import pytest
 
 
 class RealRedis:
-    """One connection to a redis-server of our own. Replies come raw: bytes, int, list, None, or RedisError."""
+    """One connection to a server, Redis or ours. Replies come raw: bytes, int, list, None, or RedisError."""
 
     def __init__(self, port: int) -> None:
         self.port = port
-        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
         self._replies: BinaryIO = self.socket.makefile("rb")
 
     def ask(self, *words: bytes | str | int) -> Any:
@@ -33,11 +36,35 @@ class RealRedis:
         kind, rest = line[:1], line[1:-2]
         if kind == b"$":
             return None if rest == b"-1" else self._replies.read(int(rest) + 2)[:-2]
-        if kind in (b"*", b"~", b"%"):
+        if kind == b"=":
+            return self._replies.read(int(rest) + 2)[4:-2]
+        if kind in (b"*", b"~", b"%", b">"):
             return None if rest == b"-1" else [self.read() for _ in range(int(rest) * (1 + (kind == b"%")))]
         if kind == b"-":
             return RedisError(rest.decode("latin-1"))
+        if kind == b"_":
+            return None
+        if not kind:
+            raise EOFError
         return int(rest) if kind == b":" else rest
+
+    def send(self, *words: bytes | str | int) -> None:
+        """One command, its reply left for `read`."""
+        argv = [word if isinstance(word, bytes) else str(word).encode() for word in words]
+        self.socket.sendall(b"*%d\r\n" % len(argv) + b"".join(b"$%d\r\n%b\r\n" % (len(arg), arg) for arg in argv))
+
+    def closed(self) -> bool:
+        """Does the server hang up, after nothing or after replies that are thrown away?"""
+        try:
+            while self._replies.read1(1 << 16):  # type: ignore[attr-defined]
+                pass
+        except ConnectionResetError:
+            pass
+        return True
+
+    def close(self) -> None:
+        self._replies.close()
+        self.socket.close()
 
 
 class RedisError(Exception):
@@ -59,6 +86,7 @@ def real_redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     options = ["--port", str(port), "--save", "", "--dir", str(directory), "--bind", "127.0.0.1"]
+    options += ["--enable-debug-command", "yes"]
     with subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL) as process:
         try:
             _wait_for(port)
@@ -86,3 +114,83 @@ def _wait_for(port: int) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
+
+
+# -- our own server ------------------------------------------------------------------------------------------------
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class PerdureServer:
+    """`python -m perdure.cli` on a free port. `log` is what it has written to stderr."""
+
+    def __init__(self, directory: Path, *options: str, environment: dict[str, str] | None = None) -> None:
+        self.directory = directory
+        roots = os.pathsep.join(str(ROOT / name) for name in ("src", "storage", "tools"))
+        command = [sys.executable, "-m", "perdure.cli", "--port", "0", "--dir", str(directory), *options]
+        self._log = directory.parent / f"{directory.name}.log"
+        with open(self._log, "ab") as log:
+            self.process = subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd=directory.parent,
+                env={**os.environ, "PYTHONPATH": roots, **(environment or {})},
+            )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line.strip().isdigit():
+            self.process.wait()
+            raise RuntimeError(f"the server did not start: {self.log}")
+        self.port = int(line)
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def connect(self) -> RealRedis:
+        return RealRedis(self.port)
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Signal it and wait for its end; returns the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        code = self.process.wait(timeout=30)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        return code
+
+
+StartPerdure = Callable[..., PerdureServer]
+
+
+@pytest.fixture
+def start_perdure(tmp_path: Path) -> Iterator[StartPerdure]:
+    """Starts servers: `start_perdure("--appendfsync", "no")`, on `tmp_path / "data"` unless told `directory=`."""
+    started: list[PerdureServer] = []
+
+    def start(*options: str, directory: Path | None = None, environment: dict[str, str] | None = None) -> PerdureServer:
+        server = PerdureServer(directory or tmp_path / "data", *options, environment=environment)
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        server.stop(signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def perdure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PerdureServer]:
+    """One server for all tests that need nothing of its options. DEBUG is allowed."""
+    server = PerdureServer(tmp_path_factory.mktemp("perdure") / "data", "--enable-debug-command", "yes")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def perdure(perdure_server: PerdureServer) -> Iterator[RealRedis]:
+    """A fresh connection to that server, everything flushed."""
+    client = perdure_server.connect()
+    client.ask("FLUSHALL")
+    yield client
+    client.close()

@@ -216,7 +216,7 @@ def _refuse(session: Session, error: ReplyError, command: Command | None = None)
         session.multi_broken = True
         if command is not None and command.name == b"exec":
             session.discard()
-            error = ReplyError(f"EXECABORT Transaction discarded because of: {error.text}")
+            error = ReplyError(f"EXECABORT Transaction discarded because of: {error.text.removeprefix('ERR ')}")
     if session.gate and not _may_reply(session):
         return NO_REPLY
     return session.encode(error)
