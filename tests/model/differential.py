@@ -2,7 +2,7 @@
 
 What hypothesis draws is a list of steps: commands, and in between things that must not be noticed, which only Perdure
 goes through (`RESTARTS`: closed and reopened, killed, cut off from power, checkpointed, everything clean dropped from
-memory). After the steps, `PROBES` read every key. A failing list is shrunk to the shortest one, printed as a program.
+memory). After the steps, `PROBES` read every key. A failing list is cut down to the steps it needs.
 
 **Adding a family** (`tests/model/families/hashes.py`, and its name in `families/__init__.py`) is:
 
@@ -22,7 +22,7 @@ memory). After the steps, `PROBES` read every key. A failing list is shrunk to t
   where only the shape can be told.
 * A difference that shall stay is a `Difference` in `known_differences.py` and a heading in docs/differences.md.
 
-The number of examples is PERDURE_EXAMPLES, or few.
+The number of examples is PERDURE_EXAMPLES, or 100.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from itertools import chain
 from random import Random
 from typing import Any, BinaryIO, Final, Protocol
 
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
@@ -52,15 +52,27 @@ Reply = tuple[str, Any]
 """The first byte of the reply, and what follows: bytes, int, a list of replies, None."""
 
 
-def examples(few: int, *, shrink: bool = True) -> settings:
-    """How long to search: PERDURE_EXAMPLES examples, or `few`."""
-    return settings(
-        max_examples=int(os.environ.get("PERDURE_EXAMPLES", few)),
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-        phases=(Phase.explicit, Phase.reuse, Phase.generate, *([Phase.shrink] if shrink else [])),
-    )
+ROUND: Final = 1000
+"""Hypothesis remembers all it has tried: a long search is many searches, each of which forgets."""
 
+
+def explore(few: int, check: Callable[..., None], **drawn: SearchStrategy[Any]) -> None:
+    """Call `check` with PERDURE_EXAMPLES examples, or `few`. What fails is made small by `smallest`."""
+    left = few * int(os.environ.get("PERDURE_EXAMPLES", EXAMPLES)) // EXAMPLES
+    while left > 0:
+        search = settings(
+            max_examples=min(left, ROUND),
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            phases=(Phase.explicit, Phase.reuse, Phase.generate),
+            report_multiple_bugs=False,
+        )
+        search(given(**drawn)(check))()
+        left -= ROUND
+
+
+EXAMPLES: Final = 100
+"""How many most tests try unless told otherwise; the others in proportion."""
 
 # -- the two sides -------------------------------------------------------------------------------------------------
 
@@ -339,7 +351,7 @@ class Program(list[Step]):
 def steps(*families: str) -> SearchStrategy[Program]:
     """Commands of these families, something that must not be noticed now and then.
 
-    Hypothesis likes lists of about five: some lists of some steps are long enough, and still shrink to one.
+    Hypothesis likes lists of about five: some lists of some steps are long enough.
     """
     commands = st.one_of([COMMAND_STRATEGIES[family] for family in families])
     restarts: SearchStrategy[Step] = st.sampled_from(RESTARTS)
@@ -362,8 +374,21 @@ class Perdure(Protocol):
     def close(self) -> None: ...
 
 
-def compare(redis: Remote, perdure: Perdure, program: Program, families: Sequence[str], protocol: int) -> None:
-    """Run the program on both sides, both empty. Raises AssertionError with the program up to the first difference."""
+def compare(
+    redis: Remote, start: Callable[[], Perdure], program: Program, families: Sequence[str], protocol: int
+) -> None:
+    """Run the program on both sides; `start` makes an empty Perdure. Raises AssertionError with the shortest program
+    in which the difference remains."""
+
+    def look(steps: Program) -> str:
+        return difference(redis, start(), steps, families, protocol)
+
+    if look(program):
+        raise AssertionError(look(smallest(program, lambda shorter: bool(look(shorter)))))
+
+
+def difference(redis: Remote, perdure: Perdure, program: Program, families: Sequence[str], protocol: int) -> str:
+    """The first difference, told with the program up to there; empty when there is none."""
     from tests.model.known_differences import KNOWN
 
     perdure.speak(protocol)
@@ -372,20 +397,39 @@ def compare(redis: Remote, perdure: Perdure, program: Program, families: Sequenc
     requests = [step for step in whole if not isinstance(step, str)]
     version = b"%d" % protocol
     expected = iter(redis.ask_all([(b"FLUSHALL",), (b"HELLO", version), *requests])[2:])
-    for at, step in enumerate(whole):
-        if isinstance(step, str):
-            perdure.restart(step)
-            continue
-        found, wanted = perdure.ask(*step), next(expected)
-        judge = SAME.get(step[0].lower().decode("latin-1"))
-        if found == wanted or (judge is not None and judge(wanted, found)):
-            continue
-        if any(known.covers(step, wanted, found) for known in KNOWN):
-            return  # what follows may differ because of it
-        raise AssertionError(
-            f"RESP{protocol}{Program(whole[: at + 1])!r}\nredis-server: {wanted!r:.300}\nPerdure:      {found!r:.300}"
-        )
-    perdure.close()
+    try:
+        for at, step in enumerate(whole):
+            if isinstance(step, str):
+                perdure.restart(step)
+                continue
+            found, wanted = perdure.ask(*step), next(expected)
+            judge = SAME.get(step[0].lower().decode("latin-1"))
+            if found == wanted or (judge is not None and judge(wanted, found)):
+                continue
+            if any(known.covers(step, wanted, found) for known in KNOWN):
+                return ""  # what follows may differ because of it
+            told = Program(whole[: at + 1])
+            return f"RESP{protocol}{told!r}\nredis-server: {wanted!r:.300}\nPerdure:      {found!r:.300}"
+        return ""
+    finally:
+        perdure.close()
+
+
+def smallest(program: Program, fails: Callable[[Program], bool]) -> Program:
+    """What is left of a failing program without the steps that it fails without, long runs of them tried first.
+
+    Hypothesis would also make arguments smaller, but takes minutes, and leaves steps behind.
+    """
+    size = len(program)
+    while size := size // 2:
+        at = 0
+        while at < len(program):
+            shorter = Program(program[:at] + program[at + size :])
+            if fails(shorter):
+                program = shorter
+            else:
+                at += size
+    return program
 
 
 def shown(argv: Argv) -> str:

@@ -15,8 +15,12 @@ def _is_error(reply: Reply) -> bool:
     return reply[0] == "-"
 
 
+def _wrong_type(reply: Reply) -> bool:
+    return _is_error(reply) and bool(reply[1].startswith(b"WRONGTYPE"))
+
+
 def _bad_range_of_nothing(argv: Argv, redis: Reply, perdure: Reply) -> bool:
-    return _named(argv, b"bitcount", b"bitpos") and redis[0] == ":" and _is_error(perdure)
+    return _named(argv, b"bitcount", b"bitpos") and _is_error(perdure) and (redis[0] == ":" or _wrong_type(redis))
 
 
 def _newer_options(argv: Argv, redis: Reply, perdure: Reply) -> bool:

@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 from tests.model import families
-from tests.model.differential import COMMAND_STRATEGIES, LocalServer, Program, Remote, Reply, compare, examples, steps
+from tests.model.differential import COMMAND_STRATEGIES, LocalServer, Program, Remote, Reply, compare, explore, steps
 from tests.model.known_differences import KNOWN
 
 ROOT = Path(__file__).parents[2]
@@ -41,11 +40,12 @@ class ServerProcess:
         self.remote: Remote
         self.table = LocalServer().server.commands
 
-    def begin(self) -> None:
+    def begin(self) -> ServerProcess:
         """A new, empty server."""
         self.end()
         self.programs += 1
         self.start()
+        return self
 
     def start(self) -> None:
         with socket.socket() as probe:
@@ -91,34 +91,27 @@ class ServerProcess:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_answers_as_redis_does(redis: Remote, family: str) -> None:
-    @examples(100)
-    @given(program=steps(family), protocol=PROTOCOLS)
-    def run(program: Program, protocol: int) -> None:
-        compare(redis, LocalServer(), program, [family], protocol)
+    def check(program: Program, protocol: int) -> None:
+        compare(redis, LocalServer, program, [family], protocol)
 
-    run()
+    explore(100, check, program=steps(family), protocol=PROTOCOLS)
 
 
 def test_all_families_together_answer_as_redis_does(redis: Remote) -> None:
-    @examples(100)
-    @given(program=steps(*FAMILIES), protocol=PROTOCOLS)
-    def run(program: Program, protocol: int) -> None:
-        compare(redis, LocalServer(), program, FAMILIES, protocol)
+    def check(program: Program, protocol: int) -> None:
+        compare(redis, LocalServer, program, FAMILIES, protocol)
 
-    run()
+    explore(100, check, program=steps(*FAMILIES), protocol=PROTOCOLS)
 
 
 def test_the_same_over_a_socket_with_kill_9(redis: Remote, tmp_path: Path) -> None:
     server = ServerProcess(tmp_path)
 
-    @examples(5, shrink=False)
-    @given(program=steps(*FAMILIES))
-    def run(program: Program) -> None:
-        server.begin()
-        compare(redis, server, program, FAMILIES, protocol=2)
+    def check(program: Program) -> None:
+        compare(redis, server.begin, program, FAMILIES, protocol=2)
 
     try:
-        run()
+        explore(4, check, program=steps(*FAMILIES))
     finally:
         server.end()
 
