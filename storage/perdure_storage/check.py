@@ -23,6 +23,7 @@ Memory: ids are compared with rows in windows of `WINDOW` keys, each a pass over
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Generator, Iterator
 from struct import error as StructError
 from typing import Final, NamedTuple
@@ -34,10 +35,10 @@ from perdure_storage.codec import BATCH, unpack
 from perdure_storage.errors import Corruption, StorageError
 from perdure_storage.files import Files, OsFiles
 from perdure_storage.keyspace import COLLECTIONS
-from perdure_storage.offline import Offline, TableReader, is_live, read_tables
+from perdure_storage.offline import ATTEMPTS, PAUSE_S, Offline, TableReader, is_live, read_tables
 from perdure_storage.records import COUNT_PREFIX, COUNTS, DUE, SPACE, SPACE_BIT, Record, decode, expiry_key, record_key
 from perdure_storage.recovery import Directory
-from perdure_storage.tables import U64, LmdbTables, Snapshot, Table, bounded, split_key
+from perdure_storage.tables import U64, LmdbTables, Snapshot, Table, TableStore, bounded, split_key
 from perdure_storage.types.entry import Entry, Kind
 from perdure_storage.types.string import INLINE_MAX, String
 from perdure_storage.wal import HEADER_SIZE, START, LogReader, Manifest, Segment, SegmentReader
@@ -100,7 +101,7 @@ def check_directory(path: str, *, files: Files | None = None, open_tables: Table
     try:
         if not live and isinstance(files, OsFiles):
             yield from check_pages(directory.tables)
-        tables = open_tables(directory.tables, live)
+        tables = _open_tables(directory, open_tables, live)
     except (StorageError, lmdb.Error, OSError) as problem:
         yield error("TABLES", str(problem))
     else:
@@ -115,6 +116,18 @@ def check_directory(path: str, *, files: Files | None = None, open_tables: Table
     yield from check_log(files, directory.log, applied_lsn, live=live)
     if applied_lsn is not None:
         yield from _check_together(path, files, open_tables)
+    if not live and is_live(directory):
+        yield warning(path, "a server was started meanwhile: what was found may be wrong, check again")
+
+
+def _open_tables(directory: Directory, open_tables: TableReader, live: bool) -> TableStore:
+    """The tables in use; a server may exchange them at this very moment."""
+    for _ in range(ATTEMPTS if live else 0):
+        try:
+            return open_tables(directory.tables, live)
+        except (StorageError, lmdb.Error, OSError):
+            time.sleep(PAUSE_S)
+    return open_tables(directory.tables, live)
 
 
 def _doubted(snapshot: Snapshot, name: bytes) -> bytes | None:
@@ -162,9 +175,12 @@ def check_log(files: Files, directory: str, applied_lsn: int | None, *, live: bo
             yield warning(os.path.join(directory, name), "is not in the manifest; a start removes it")
     before: tuple[int, int] | None = None
     for number, segment in enumerate(manifest.segments):
+        if live and number == len(manifest.segments) - 1:
+            before = None  # the one before it may have grown since it was read
         try:
             before = yield from _check_segment(files, segment, before, last=number >= len(manifest.segments) - 2)
         except FileNotFoundError:
+            before = None
             if not live:
                 yield error(segment.path, "is named in the manifest and missing")
         except Corruption as damage:

@@ -32,9 +32,9 @@ HASH_PUT: Final = 10
 HASH_DEL: Final = 11
 
 LAYOUT: Final[dict[int, tuple[str, str, str]]] = {
-    STRING: ("string", "space key value expire prev_due id", "the key holds this string; a long one is kept in chunks under id"),
-    PATCH: ("patch", "space key id offset data size", "bytes of the key's string from offset on are data, its length is size"),
-    RECORD: ("record", "space key type id size expire due prev_due", "the key is a collection of size elements kept under id"),
+    STRING: ("string", "space key value expire prev_due id", "the key holds this string, a long one in chunks under id"),
+    PATCH: ("patch", "space key id offset data size", "its string has data at offset and a length of size"),
+    RECORD: ("record", "space key type id size expire due prev_due", "the key is a collection of size elements under id"),
     EXPIRE: ("expire", "space key expire prev_due", "the string key expires then"),
     DELETE: ("delete", "space key prev_due id type", "the key is gone; rows under id (unless 0) are garbage"),
     FREE: ("free", "id type", "rows under id are garbage"),
@@ -73,7 +73,7 @@ def shape(number: int) -> tuple[list[str], list[str]]:
 
 
 def describe(effect: Effect) -> tuple[str, list[tuple[str, Any]]]:
-    """(name, [(item name, value), ...]) of an effect, as `LAYOUT` names them. Raises ValueError where it does not fit."""
+    """(name, [(item, value), ...]) of an effect, as `LAYOUT` names them. Raises ValueError where it does not fit."""
     try:
         fixed, repeated = shape(effect[0])
     except (KeyError, IndexError, TypeError):
@@ -84,3 +84,9 @@ def describe(effect: Effect) -> tuple[str, list[tuple[str, Any]]]:
         raise ValueError(f"{LAYOUT[effect[0]][0]} has {len(items)} items")
     names = fixed + repeated * (more // len(repeated) if repeated else 0)
     return LAYOUT[effect[0]][0], list(zip(names, items, strict=True))
+
+
+def layout_table() -> str:
+    """`LAYOUT` as the Markdown table of `docs/formats/effects.md`; a test tells when that is out of date."""
+    rows = [f"| {number} | {name} | `{items}` | {meaning} |" for number, (name, items, meaning) in LAYOUT.items()]
+    return "\n".join(["| number | name | items | meaning |", "|---|---|---|---|", *rows, ""])

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tests.storage.directory import contents, fill, segments
 
+from perdure_storage.check import Finding, check_directory
 from perdure_storage.digest import dataset_digest
 from perdure_storage.engine import Engine, Options
 from perdure_storage.errors import Corruption, UnknownFormat
@@ -158,6 +159,8 @@ def test_beside_a_running_server_each_view_is_one_consistent_state(tmp_path: Pat
         while time.monotonic() < deadline:
             with Offline.open(path) as view:
                 assert view.live
+                damage = [step for step in check_directory(path) if isinstance(step, Finding)]
+                assert damage == []
                 shown = {key: plain["value"] for (_, key), (plain, _) in seen(view).items()}
             if b"last" not in shown:
                 continue
