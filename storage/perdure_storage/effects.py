@@ -30,11 +30,15 @@ SPACES: Final = 8
 DROP_SPACE: Final = 9
 HASH_PUT: Final = 10
 HASH_DEL: Final = 11
+LIST_PUT: Final = 20
+LIST_CUT: Final = 21
+SET_ADD: Final = 30
+SET_DEL: Final = 31
 
 LAYOUT: Final[dict[int, tuple[str, str, str]]] = {
-    STRING: ("string", "space key value expire prev_due id", "the key holds this string, a long one in chunks under id"),
+    STRING: ("string", "space key value expire prev_due id", "the key holds this string, if long in chunks under id"),
     PATCH: ("patch", "space key id offset data size", "its string has data at offset and a length of size"),
-    RECORD: ("record", "space key type id size expire due prev_due", "the key is a collection of size elements under id"),
+    RECORD: ("record", "space key type id size expire due prev_due", "the key is a collection: size elements under id"),
     EXPIRE: ("expire", "space key expire prev_due", "the string key expires then"),
     DELETE: ("delete", "space key prev_due id type", "the key is gone; rows under id (unless 0) are garbage"),
     FREE: ("free", "id type", "rows under id are garbage"),
@@ -43,6 +47,10 @@ LAYOUT: Final[dict[int, tuple[str, str, str]]] = {
     DROP_SPACE: ("drop_space", "space", "all keys of the space are garbage"),
     HASH_PUT: ("hash_put", "id (field value expire)...", "each field has this value and expiry"),
     HASH_DEL: ("hash_del", "id field...", "the fields are gone"),
+    LIST_PUT: ("list_put", "id slot value...", "the slot and those that follow it have these values"),
+    LIST_CUT: ("list_cut", "id slot stop", "the slots from slot up to, but not, stop are gone: the first or the last ones"),
+    SET_ADD: ("set_add", "id member...", "these are members"),
+    SET_DEL: ("set_del", "id member...", "these are no members"),
 }
 
 KEY_LEVEL: Final = frozenset((STRING, PATCH, RECORD, EXPIRE, DELETE))
