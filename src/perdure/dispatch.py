@@ -97,7 +97,7 @@ def run(session: Session, command: Command, argv: Argv) -> Any:
         log.exception("the handler of %s failed", command.name.decode())
         reply = ReplyError(f"ERR internal error in '{command.name.decode()}', see the server's log")
     ds = session.ds
-    if ds.effects and not session.in_exec:
+    if (ds.effects or ds.touched) and not session.in_exec:
         failure = finish(server)
         if failure is not None:
             reply = failure
@@ -156,7 +156,7 @@ def exec_queue(session: Session) -> bytes:
     finally:
         session.in_exec = False
     ds = session.ds
-    if ds.effects:
+    if ds.effects or ds.touched:
         failure = finish(server)
         if failure is not None:
             return session.encode(failure)
