@@ -232,3 +232,57 @@ def seal_batch(uint32_t salt, uint64_t lsn, uint64_t durable, int kind, effects)
         scratch = <char*>PyMem_Realloc(scratch, KEEP)
         capacity = KEEP
     return record
+
+
+cdef inline uint64_t get_little_endian(const unsigned char* data, int width) noexcept:
+    cdef uint64_t value = 0
+    cdef int index
+    for index in range(width):
+        value |= <uint64_t>data[index] << (8 * index)
+    return value
+
+
+def open_record(bytes buffer, Py_ssize_t at, uint32_t salt):
+    """(lsn, vouched, kind, payload, crc) of the valid log record at `at`, or None."""
+    cdef const unsigned char* data = <const unsigned char*>PyBytes_AS_STRING(buffer) + at
+    cdef Py_ssize_t room = PyBytes_GET_SIZE(buffer) - at
+    cdef Py_ssize_t size
+    cdef uint32_t crc
+    if at < 0 or room < 21:
+        return None
+    crc = get_little_endian(data, 4)
+    size = get_little_endian(data + 4, 4)
+    if size == 0 or size > room - 21 or crc32c(salt, <const char*>data + 4, 17 + size) != crc:
+        return None
+    lsn = get_little_endian(data + 8, 8)
+    payload = PyBytes_FromStringAndSize(<const char*>data + 21, size)
+    return lsn, lsn - get_little_endian(data + 16, 4), data[20], payload, crc
+
+
+def seal_row(bytes table, bytes key, bytes content):
+    """The content with the row's check sum in front."""
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(content)
+    cdef uint32_t crc = crc32c(0, PyBytes_AS_STRING(table), PyBytes_GET_SIZE(table))
+    crc = crc32c(crc, PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+    crc = crc32c(crc, PyBytes_AS_STRING(content), size)
+    cdef bytes row = PyBytes_FromStringAndSize(NULL, size + 4)
+    cdef char* out = PyBytes_AS_STRING(row)
+    cdef int index
+    for index in range(4):
+        out[index] = <char>((crc >> (8 * index)) & 0xFF)
+    memcpy(out + 4, PyBytes_AS_STRING(content), size)
+    return row
+
+
+def open_row(bytes table, bytes key, bytes stored):
+    """The content of a stored row, or None when the check sum is wrong."""
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(stored) - 4
+    cdef uint32_t crc
+    if size < 0:
+        return None
+    crc = crc32c(0, PyBytes_AS_STRING(table), PyBytes_GET_SIZE(table))
+    crc = crc32c(crc, PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+    crc = crc32c(crc, PyBytes_AS_STRING(stored) + 4, size)
+    if crc != get_little_endian(<const unsigned char*>PyBytes_AS_STRING(stored), 4):
+        return None
+    return PyBytes_FromStringAndSize(PyBytes_AS_STRING(stored) + 4, size)

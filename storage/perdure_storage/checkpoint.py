@@ -41,6 +41,8 @@ from perdure_storage.wal import LogReader
 
 MAX_ROWS: Final = 8192
 MAX_BYTES: Final = 24 << 20
+LOOK_EVERY: Final = 32
+"""Batches between two looks at whether the pending changes are enough for a transaction."""
 RECLAIM_ROWS: Final = 4096
 
 ELEMENT_TABLES: Final[dict[int, tuple[Table, ...]]] = {
@@ -60,7 +62,7 @@ class Folder:
         self.applied_lsn = self.snapshot.applied_lsn
         raw = self.snapshot.get(Table.META, b"next_id")
         self.next_id = U64.unpack(raw)[0] if raw else 1
-        self.folded_bytes = 0
+        self.folded_bytes = self.folded_batches = 0
         self._handlers: dict[int, fx.Handler] = {
             fx.STRING: self._string,
             fx.PATCH: self._patch,
@@ -78,11 +80,14 @@ class Folder:
     def fold(self, payload: bytes) -> None:
         """Add one batch to the pending row changes. Raises ValueError for a payload that is no batch."""
         self.folded_bytes += len(payload)
+        self.folded_batches += 1
         fx.visit(self._handlers, unpack(payload))
 
     def full(self) -> bool:
         """Is it time to commit?"""
-        return sum(map(len, self.rows)) >= MAX_ROWS or self.folded_bytes >= MAX_BYTES
+        if self.folded_bytes >= MAX_BYTES:
+            return True
+        return self.folded_batches % LOOK_EVERY == 0 and sum(map(len, self.rows)) >= MAX_ROWS
 
     def commit(self, lsn: int) -> None:
         """Write the pending changes and `lsn` in one synced transaction."""

@@ -19,6 +19,7 @@ End of file on the line ends the process.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import select
@@ -185,6 +186,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     path, descriptor = sys.argv[1], int(sys.argv[2])
     os.nice(NICENESS)
+    gc.disable()  # nothing here is cyclic, and a collection would walk all pending rows
     with socket.socket(fileno=descriptor) as line:
         try:
             _Service(path, line).run()

@@ -55,12 +55,24 @@ def seal_record(salt: int, lsn: int, durable: int, kind: int, payload: bytes) ->
     return crc_bytes(crc32c(body, salt)) + body
 
 
-def seal_row(table: bytes, key: bytes, content: bytes) -> bytes:
+def open_record_in_python(buffer: bytes, at: int, salt: int) -> tuple[int, int, int, bytes, int] | None:
+    """(lsn, vouched, kind, payload, crc) of the valid log record at `at` of `buffer`, or None."""
+    if at < 0 or len(buffer) - at < RECORD_HEADER:
+        return None
+    size, lsn, back, kind = RECORD.unpack_from(buffer, at + 4)
+    end = at + RECORD_HEADER + size
+    crc = int.from_bytes(buffer[at : at + 4], "little")
+    if not size or end > len(buffer) or crc32c(buffer[at + 4 : end], salt) != crc:
+        return None
+    return lsn, lsn - back, kind, buffer[at + RECORD_HEADER : end], crc
+
+
+def seal_row_in_python(table: bytes, key: bytes, content: bytes) -> bytes:
     """What is stored for `content` at `key` of the table whose one-byte number is `table`."""
     return crc_bytes(crc32c(content, crc32c(key, crc32c(table)))) + content
 
 
-def open_row(table: bytes, key: bytes, stored: bytes) -> bytes | None:
+def open_row_in_python(table: bytes, key: bytes, stored: bytes) -> bytes | None:
     """The content of a stored row, or None when the check sum is wrong."""
     content = stored[4:]
     if stored[:4] != crc_bytes(crc32c(content, crc32c(key, crc32c(table)))):
@@ -74,6 +86,7 @@ def seal_batch_in_python(salt: int, lsn: int, durable: int, kind: int, effects: 
 
 
 try:  # the same in C, where a compiler was present at installation
-    from perdure_storage._fast import seal_batch
+    from perdure_storage._fast import open_record, open_row, seal_batch, seal_row
 except ImportError:
-    seal_batch = seal_batch_in_python
+    open_record, open_row = open_record_in_python, open_row_in_python
+    seal_batch, seal_row = seal_batch_in_python, seal_row_in_python

@@ -29,6 +29,8 @@ from perdure_storage.records import COUNT_PREFIX, COUNTS, DUE, SPACE, Record, de
 from perdure_storage.tables import MAX_RAW, Snapshot, Table, bounded, split_key
 from perdure_storage.types.entry import Collection, DefaultLimits, Entry, Kind, Limits
 from perdure_storage.types.hash import Hash
+from perdure_storage.types.list import List
+from perdure_storage.types.set import Set
 from perdure_storage.types.string import INLINE_MAX, WHOLE_MAX, String, Value, load_chunks
 
 MAX_STRING: Final = 512 << 20
@@ -36,7 +38,7 @@ BIG: Final = 1000
 """A collection of more elements is freed in slices, and loaded in steps where the caller can wait."""
 FREE_SLICE: Final = 2000
 
-COLLECTIONS: Final[dict[int, type[Collection]]] = {Kind.HASH: Hash}
+COLLECTIONS: Final[dict[int, type[Collection]]] = {Kind.HASH: Hash, Kind.LIST: List, Kind.SET: Set}
 """What keeps each kind of collection. A new type joins by being named here."""
 
 C = TypeVar("C", bound=Collection)
@@ -178,6 +180,15 @@ class Keyspace:
             entry.load(self.ds.snapshot)
         return entry
 
+    def size_of(self, key: bytes, kind: type[C]) -> int:
+        """How many elements the collection at `key` has (0: there is none): its record is enough. Counted."""
+        entry = self.lookup(key)
+        if entry is None:
+            return 0
+        if type(entry) is not kind:
+            raise WrongType
+        return int(entry.size)
+
     def edit(self, key: bytes, kind: type[C]) -> C:
         """The same, made if absent. The caller must add an element to a new one."""
         entry = self.find_collection(key, kind)
@@ -306,6 +317,7 @@ class Keyspace:
             ds.counted.add(self)
         if isinstance(entry, Collection):
             entry.touch()
+            ds.effects.append((fx.COUNT, self.space, self.keys, self.expires))  # a change has an effect before its RECORD
             return
         entry.lsn = ds.lsn
         if expire:

@@ -28,7 +28,7 @@ from typing import Any, Final, NamedTuple
 
 from crc32c import crc32c
 
-from perdure_storage.codec import BATCH, RECORD, RECORD_HEADER, seal_batch, seal_record
+from perdure_storage.codec import BATCH, RECORD_HEADER, open_record, seal_batch, seal_record
 from perdure_storage.errors import Corruption, LogFull, LogPoisoned, UnknownFormat
 from perdure_storage.files import ZEROS, File, Files, read_whole, replace_whole
 
@@ -178,26 +178,25 @@ class SegmentReader:
         """Forget read-ahead: the writer has appended since."""
         self.buffer, self.buffer_at = b"", self.offset
 
-    def _bytes_at(self, offset: int, size: int) -> bytes:
-        start = offset - self.buffer_at
-        if start < 0 or start + size > len(self.buffer):
-            self.buffer, self.buffer_at = self.handle.pread(max(size, READ_CHUNK), offset), offset
-            start = 0
-        return self.buffer[start : start + size]
-
     def record_at(self, offset: int) -> Record | None:
         """The valid record at `offset`, or None."""
-        head = self._bytes_at(offset, RECORD_HEADER)
-        if len(head) < RECORD_HEADER:
-            return None
-        crc = int.from_bytes(head[:4], "little")
-        size, lsn, back, kind = RECORD.unpack_from(head, 4)
-        if not size or (size > READ_CHUNK and offset + RECORD_HEADER + size > self.handle.size()):
-            return None
-        payload = self._bytes_at(offset + RECORD_HEADER, size)
-        if len(payload) != size or crc32c(payload, crc32c(head[4:], self.segment.seed)) != crc:
-            return None
-        return Record(lsn, lsn - back, kind, payload, crc, self.segment.id, offset)
+        seed = self.segment.seed
+        found = open_record(self.buffer, offset - self.buffer_at, seed)
+        if found is None:
+            # It may only reach beyond what was read. A size is no reason to read more than the file has.
+            if 0 <= offset - self.buffer_at <= len(self.buffer) - READ_CHUNK // 2:
+                head = self.buffer[offset - self.buffer_at : offset - self.buffer_at + 8]
+                if int.from_bytes(head[4:8], "little") <= READ_CHUNK // 4:
+                    return None
+            head = self.handle.pread(RECORD_HEADER, offset)
+            size = int.from_bytes(head[4:8], "little")
+            if not size or offset + RECORD_HEADER + size > self.handle.size():
+                return None
+            self.buffer, self.buffer_at = self.handle.pread(max(READ_CHUNK, RECORD_HEADER + size), offset), offset
+            found = open_record(self.buffer, 0, seed)
+            if found is None:
+                return None
+        return Record(*found, self.segment.id, offset)
 
     def next(self) -> Record | None:
         """The record at the present offset, which then moves behind it; None where no valid record is."""

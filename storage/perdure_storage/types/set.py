@@ -1,0 +1,204 @@
+"""Sets: members.
+
+Rows of table SETS: key `(id u64, member)`, content empty. Effects SET_ADD and SET_DEL.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from struct import Struct
+from typing import TYPE_CHECKING, Any, Final
+
+from perdure_storage.effects import SET_ADD, SET_DEL
+from perdure_storage.tables import Rows, Snapshot, Table, bounded, split_key, with_key
+from perdure_storage.types.entry import Collection, Element, Kind, LoadSteps
+from perdure_storage.types.order import Order
+
+if TYPE_CHECKING:
+    from perdure_storage.keyspace import Keyspace
+
+ID: Final = Struct(">Q")
+MEMBER_COST: Final = 110
+"""Bytes of memory of one member beside its own. Measured."""
+ENCODINGS: Final = ("intset", "listpack", "hashtable")
+_INTEGER: Final = re.compile(rb"(?:0|-?[1-9][0-9]{0,18})\Z").match
+
+
+class Set(Collection):
+    """`names` is None until loaded. REQUIRES for all but the record: `loaded`.
+
+    `order` is there from the first time that one is needed. `least` is the place in ENCODINGS that Redis would not go
+    below any more because of what was once in the set.
+    """
+
+    __slots__ = ("names", "order", "least")
+    kind = Kind.SET.value
+    type_name = "set"
+
+    names: dict[bytes, None] | None
+
+    def __init__(self, db: Keyspace, key: bytes, lsn: int, expire: int, ident: int, *, new: bool = True) -> None:
+        super().__init__(db, key, lsn, expire, ident, new=new)
+        self.names = {} if new else None
+        self.order: Order | None = None
+        self.least = 0
+
+    @property
+    def loaded(self) -> bool:
+        return self.names is not None
+
+    def contents(self) -> list[Any]:
+        order = self.order
+        return [self.names or {}, *([order.names, order.gone] if order is not None else [])]
+
+    @property
+    def members(self) -> dict[bytes, None]:
+        """The members, for reading only."""
+        assert self.names is not None
+        return self.names
+
+    def add(self, members: Iterable[bytes]) -> int:
+        """Put members in; returns how many are new."""
+        names, order = self.members, self.order
+        new: list[bytes] = []
+        weight = 0
+        for member in members:
+            if member not in names:
+                names[member] = None
+                new.append(member)
+                weight += MEMBER_COST + len(member)
+                if order is not None:
+                    order.add(member)
+        if new:
+            self.size += len(new)
+            self.touch().effects.append((SET_ADD, self.id, *new))
+            self.grow(weight)
+        return len(new)
+
+    def remove(self, members: Iterable[bytes]) -> int:
+        """Take members out; returns how many there were. The caller drops the key when the set is empty."""
+        names, order = self.members, self.order
+        gone: list[bytes] = []
+        weight = 0
+        for member in members:
+            if member in names:
+                if self.least < 2:
+                    self.least = max(self.least, self._asks_for(member, len(names)))
+                del names[member]
+                gone.append(member)
+                weight += MEMBER_COST + len(member)
+                if order is not None:
+                    order.drop(member)
+        if gone:
+            self.size -= len(gone)
+            self.touch().effects.append((SET_DEL, self.id, *gone))
+            self.grow(-weight)
+        return len(gone)
+
+    def ordered(self) -> Order:
+        """The members in an order: see `Order`. O(n) the first time."""
+        order = self.order
+        if order is None:
+            order = self.order = Order(self.members, self.db.ds.random)
+            self.grow(8 * self.size)
+        return order
+
+    def _asks_for(self, member: bytes, size: int) -> int:
+        """The encoding that a member needs in a set of this size."""
+        limits = self.db.ds.limits
+        if is_integer(member):
+            if size <= limits.set_max_intset_entries:
+                return 0
+        elif len(member) <= limits.set_max_listpack_value and size <= limits.set_max_listpack_entries:
+            return 1
+        return 2
+
+    def encoding(self) -> str:
+        limits, least = self.db.ds.limits, self.least
+        if self.size > max(limits.set_max_intset_entries, limits.set_max_listpack_entries):
+            return ENCODINGS[2]
+        if not self.loaded:
+            self.load(self.db.ds.snapshot)
+        if least < 2:
+            least = max(least, max((self._asks_for(member, self.size) for member in self.members), default=0))
+        if least == 1 and self.size > limits.set_max_listpack_entries:
+            least = 2
+        return ENCODINGS[least]
+
+    def copy(self, target: Keyspace, key: bytes) -> None:
+        made = target.create(Set, key)
+        made.expire = self.expire
+        target.expires += 1 if self.expire else 0
+        made.add(self.members)
+        made.least = self.least
+
+    # -- rows ------------------------------------------------------------------------------------------------------
+
+    def load_steps(self, snapshot: Snapshot, rows_per_step: int) -> LoadSteps:
+        return self._load_steps(snapshot, rows_per_step)
+
+    def _load_steps(self, snapshot: Snapshot, rows_per_step: int) -> Iterator[None]:
+        names: dict[bytes, None] = {}
+        weight = 0
+        for number, (member,) in enumerate(self.stored(snapshot, self.id), 1):
+            names[member] = None
+            weight += MEMBER_COST + len(member)
+            if number % rows_per_step == 0:
+                yield
+        self.names = names
+        self.size = len(names)
+        self.grow(weight)
+
+    tables = (Table.SETS,)
+
+    def elements(self) -> Iterator[Element]:
+        return ((member,) for member in self.members)
+
+    @staticmethod
+    def stored(snapshot: Snapshot, ident: int) -> Iterator[Element]:
+        for row_key, content in snapshot.scan(Table.SETS, ID.pack(ident), ID.pack(ident + 1)):
+            yield (split_key(ID.size, row_key, content)[0],)
+
+    @staticmethod
+    def plain(elements: Iterator[Element]) -> dict[str, Any]:
+        return {"value": sorted(member for (member,) in elements)}
+
+    @staticmethod
+    def weigh_row(table: Table, row_key: bytes, content: bytes) -> int:
+        if split_key(ID.size, row_key, content)[1]:
+            raise ValueError("a member with a value")
+        return 1
+
+
+def is_integer(member: bytes) -> bool:
+    """Would Redis keep this member as a number?"""
+    return len(member) <= 20 and _INTEGER(member) is not None and -(1 << 63) <= int(member) < 1 << 63
+
+
+def fold_add(rows: list[Rows], ident: int, *members: bytes) -> None:
+    """SET_ADD as row changes."""
+    table, prefix = rows[Table.SETS], ID.pack(ident)
+    for member in members:
+        table[bounded(prefix, member)] = with_key(member, b"")
+
+
+def fold_del(rows: list[Rows], ident: int, *members: bytes) -> None:
+    """SET_DEL as row changes."""
+    table, prefix = rows[Table.SETS], ID.pack(ident)
+    for member in members:
+        table[bounded(prefix, member)] = None
+
+
+def replay_add(value: Set, *members: bytes) -> None:
+    """SET_ADD on a value in memory."""
+    value.add(members)
+
+
+def replay_del(value: Set, *members: bytes) -> None:
+    """SET_DEL on a value in memory."""
+    value.remove(members)
+
+
+Set.folds = {SET_ADD: fold_add, SET_DEL: fold_del}
+Set.replays = {SET_ADD: replay_add, SET_DEL: replay_del}
