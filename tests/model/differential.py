@@ -52,13 +52,25 @@ Reply = tuple[str, Any]
 """The first byte of the reply, and what follows: bytes, int, a list of replies, None."""
 
 
+EXAMPLES: Final = 100
+"""How many a test tries unless told otherwise by PERDURE_EXAMPLES."""
 ROUND: Final = 1000
 """Hypothesis remembers all it has tried: a long search is many searches, each of which forgets."""
 
 
+def scaled(few: int) -> int:
+    """`few` examples, or as many more as PERDURE_EXAMPLES is above EXAMPLES."""
+    return few * int(os.environ.get("PERDURE_EXAMPLES", EXAMPLES)) // EXAMPLES or 1
+
+
+def examples(few: int) -> settings:
+    """For tests of their own with @given: how long to search."""
+    return settings(max_examples=scaled(few), deadline=None, suppress_health_check=list(HealthCheck))
+
+
 def explore(few: int, check: Callable[..., None], **drawn: SearchStrategy[Any]) -> None:
-    """Call `check` with PERDURE_EXAMPLES examples, or `few`. What fails is made small by `smallest`."""
-    left = few * int(os.environ.get("PERDURE_EXAMPLES", EXAMPLES)) // EXAMPLES
+    """Call `check` with this many examples (see `scaled`). What fails is made small by `smallest`."""
+    left = scaled(few)
     while left > 0:
         search = settings(
             max_examples=min(left, ROUND),
@@ -70,9 +82,6 @@ def explore(few: int, check: Callable[..., None], **drawn: SearchStrategy[Any]) 
         search(given(**drawn)(check))()
         left -= ROUND
 
-
-EXAMPLES: Final = 100
-"""How many most tests try unless told otherwise; the others in proportion."""
 
 # -- the two sides -------------------------------------------------------------------------------------------------
 
