@@ -317,7 +317,7 @@ class Keyspace:
             ds.counted.add(self)
         if isinstance(entry, Collection):
             entry.touch()
-            ds.effects.append((fx.COUNT, self.space, self.keys, self.expires))  # a change has an effect before its RECORD
+            ds.effects.append((fx.COUNT, self.space, self.keys, self.expires))  # dispatch asks for effects only
             return
         entry.lsn = ds.lsn
         if expire:

@@ -1,4 +1,4 @@
-"""EXPIRE on a hash left no effect but the RECORD that sealing makes, and dispatch, which asks for effects, did not seal.
+"""EXPIRE on a hash left no effect but the RECORD that sealing makes; dispatch asks for effects, and did not seal.
 
 The time to live was gone after a restart. Found by the differential test.
 """
