@@ -12,6 +12,7 @@ making room and giving it back moves pointers only (1 ms for a million).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
@@ -42,11 +43,11 @@ SAFE_BYTES: Final = 8192
 class List(Collection):
     """`slots` is None until loaded. REQUIRES for all but the record: `loaded`.
 
-    `slots[room:]` are the values, `first` is the number of the first one's slot. `wide` remembers that the list was once
-    too large for a single listpack: Redis turns back when it has shrunk to half of that.
+    `slots[room:]` are the values, `first` is the number of the first one's slot. `wide` remembers that the list was
+    once too large for a single listpack: Redis turns back when it has shrunk to half of that.
     """
 
-    __slots__ = ("slots", "room", "first", "wide")
+    __slots__ = ("first", "room", "slots", "wide")
     kind = Kind.LIST.value
     type_name = "list"
 
@@ -194,8 +195,8 @@ class List(Collection):
         self._added((value,))
 
     def remove(self, places: Sequence[int]) -> None:
-        """Take away the values at these places, which rise. O(n); all values but the longest run between two that go are
-        renumbered. The caller drops the key when the list is empty."""
+        """Take away the values at these places, which rise. O(n); all values but the longest run between two that go
+        are renumbered. The caller drops the key when the list is empty."""
         slots = self.slots
         assert slots is not None
         if not places:
@@ -204,7 +205,7 @@ class List(Collection):
         values = slots[self.room :]
         lost = sum(len(values[place]) for place in places)
         edges = [-1, *places, count]
-        runs = [values[low + 1 : high] for low, high in zip(edges, edges[1:], strict=False)]
+        runs = [values[low + 1 : high] for low, high in pairwise(edges)]
         anchor = max(range(len(runs)), key=lambda number: len(runs[number]))
         before = [value for run in runs[:anchor] for value in run]
         behind = [value for run in runs[anchor + 1 :] for value in run]
@@ -232,9 +233,7 @@ class List(Collection):
 
     def _shrunk(self, count: int, weight: int) -> None:
         """There were `count` values that weighed so much."""
-        if self.wide:
-            self.wide = self._too_large(2 * self.size, 2 * self.weight)
-        elif self._too_large(count, weight):
+        if self.wide or self._too_large(count, weight):
             self.wide = self._too_large(2 * self.size, 2 * self.weight)
 
     def _too_large(self, count: int, weight: int) -> bool:

@@ -32,7 +32,7 @@ class Set(Collection):
     below any more because of what was once in the set.
     """
 
-    __slots__ = ("names", "order", "least")
+    __slots__ = ("least", "names", "order")
     kind = Kind.SET.value
     type_name = "set"
 
