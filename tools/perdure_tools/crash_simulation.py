@@ -15,8 +15,10 @@ The oracle is a dict, copied at every LSN. `play(seed)` raises Failure; the same
 from __future__ import annotations
 
 import errno
+import secrets
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from random import Random
 from typing import Any, Final
 
@@ -105,6 +107,7 @@ class Round:
         self.steps = 0
         self.doing = "start"
         self.values = 0
+        self.uniform = self.random.random() < 0.15
         self.steps_of_life: list[tuple[int, Callable[[], None]]] = [
             (60, self.transaction),
             (6, self.flush),
@@ -122,11 +125,13 @@ class Round:
             (1, self.second_server),
             (2, self.space_returns),
         ]
+        if self.uniform:  # short lives, records all alike: what one crash leaves fits where the next life writes
+            self.steps_of_life = [(10, self.transaction), (10, self.flush), (2, self.sync), (1, self.checkpoint)]
 
     def run(self) -> None:
         """Raises Failure."""
         try:
-            for _ in range(self.random.randint(2, 5)):
+            for _ in range(self.random.randint(2, 5) * (4 if self.uniform else 1)):
                 self.life()
             self.open()
             self.close()
@@ -162,7 +167,7 @@ class Round:
             except (StorageError, OSError):
                 self.end()
                 return
-            for _ in range(random.randint(3, 70)):
+            for _ in range(random.randint(1, 6) if self.uniform else random.randint(3, 70)):
                 self.step()
                 if self.engine.log.poison is not None and random.random() < 0.3:
                     break
@@ -335,8 +340,9 @@ class Round:
     def transaction(self) -> None:
         now = self.engine.dataset.now
         state = dict(alive(self.state, now))
-        for _ in range(self.random.choice([1, 1, 1, 2, 3, 6])):
-            self.random.choice(OPERATIONS)(self, state, now)
+        for _ in range(1 if self.uniform else self.random.choice([1, 1, 1, 2, 3, 6])):
+            operation = set_ if self.uniform else self.random.choice(OPERATIONS)
+            operation(self, state, now)
         if self.commit(state) and self.random.random() < 0.1:
             self.compare()
 
@@ -481,15 +487,17 @@ class Round:
 
     def place(self) -> tuple[Keyspace, int, bytes]:
         db = self.engine.dataset.databases[self.random.randrange(DATABASES)]
-        return db, db.index, self.random.choice(KEYS)
+        return db, db.index, self.random.choice(KEYS[:2] if self.uniform else KEYS)
 
     def value(self) -> bytes:
         """Never the same twice, as far as its size allows."""
         self.values += 1
-        size = self.random.choice(SIZES)
+        size = 8 if self.uniform else self.random.choice(SIZES)
         return (b"%08d" % self.values).ljust(size, b"abcdefg"[self.values % 7 :][:1])[: max(size, 0)]
 
     def expiry(self, now: int) -> int:
+        if self.uniform:
+            return 0
         return now + self.random.choice([1, 50, 1000, 100_000]) if self.random.random() < 0.4 else 0
 
 
@@ -662,16 +670,21 @@ OPERATIONS: Final[list[Callable[[Round, State, int], None]]] = [
 def play(seed: int) -> int:
     """One round; returns the number of steps. Raises Failure."""
     world = Round(seed)
-    world.run()
+    with salts_from(Random(seed)):
+        world.run()
     return world.steps
 
 
-def failures(seeds: Iterator[int]) -> Iterator[tuple[int, Failure | None]]:
-    """(seed, what went wrong) of each round."""
-    for seed in seeds:
-        try:
-            play(seed)
-        except Failure as failure:
-            yield seed, failure
-        else:
-            yield seed, None
+@contextmanager
+def salts_from(random: Random) -> Iterator[None]:
+    """Segments get their salts from here: how long a manifest is decides how it can be torn."""
+    true = secrets.randbits
+
+    def randbits(k: int) -> int:
+        return random.getrandbits(k)
+
+    secrets.randbits = randbits
+    try:
+        yield
+    finally:
+        secrets.randbits = true
