@@ -33,6 +33,7 @@ from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
 from itertools import chain
 from random import Random
+from traceback import format_exc
 from typing import Any, BinaryIO, Final, Protocol
 
 from hypothesis import HealthCheck, Phase, given, settings
@@ -79,7 +80,10 @@ def explore(few: int, check: Callable[..., None], **drawn: SearchStrategy[Any]) 
             phases=(Phase.explicit, Phase.reuse, Phase.generate),
             report_multiple_bugs=False,
         )
-        search(given(**drawn)(check))()
+        try:
+            search(given(**drawn)(check))()
+        except Differs as failure:
+            raise Differs(str(failure)) from None  # without hypothesis' notes: the program before it was cut down
         left -= ROUND
 
 
@@ -383,17 +387,20 @@ class Perdure(Protocol):
     def close(self) -> None: ...
 
 
+class Differs(AssertionError):
+    """The shortest program after which the replies differ, and the replies."""
+
+
 def compare(
     redis: Remote, start: Callable[[], Perdure], program: Program, families: Sequence[str], protocol: int
 ) -> None:
-    """Run the program on both sides; `start` makes an empty Perdure. Raises AssertionError with the shortest program
-    in which the difference remains."""
+    """Run the program on both sides; `start` makes an empty Perdure. Raises Differs."""
 
     def look(steps: Program) -> str:
         return difference(redis, start(), steps, families, protocol)
 
     if look(program):
-        raise AssertionError(look(smallest(program, lambda shorter: bool(look(shorter)))))
+        raise Differs(look(smallest(program, lambda shorter: bool(look(shorter)))))
 
 
 def difference(redis: Remote, perdure: Perdure, program: Program, families: Sequence[str], protocol: int) -> str:
@@ -406,6 +413,7 @@ def difference(redis: Remote, perdure: Perdure, program: Program, families: Sequ
     requests = [step for step in whole if not isinstance(step, str)]
     version = b"%d" % protocol
     expected = iter(redis.ask_all([(b"FLUSHALL",), (b"HELLO", version), *requests])[2:])
+    at = 0
     try:
         for at, step in enumerate(whole):
             if isinstance(step, str):
@@ -419,9 +427,10 @@ def difference(redis: Remote, perdure: Perdure, program: Program, families: Sequ
                 return ""  # what follows may differ because of it
             told = Program(whole[: at + 1])
             return f"RESP{protocol}{told!r}\nredis-server: {wanted!r:.300}\nPerdure:      {found!r:.300}"
-        return ""
-    finally:
         perdure.close()
+        return ""
+    except Exception:
+        return f"RESP{protocol}{Program(whole[: at + 1])!r}\n{format_exc(limit=-4)}"
 
 
 def smallest(program: Program, fails: Callable[[Program], bool]) -> Program:

@@ -74,15 +74,22 @@ class Span(NamedTuple):
         return (first, last + 1) if self.in_bits else (first * 8, last * 8 + 8)
 
 
-def _span(args: Args) -> Span:
-    """`[start [end [BYTE | BIT]]]`."""
+def _span(args: Args, *, unit_before_end: bool = False) -> Span:
+    """`[start [end [BYTE | BIT]]]`. BITPOS complains of a bad unit before a bad end."""
     if len(args) > 3:
         raise errors.syntax()
     start = integer(args[0]) if args else 0
+    if unit_before_end:
+        _in_bits(args)
     end = integer(args[1]) if len(args) > 1 else -1
-    if len(args) == 3 and args[2].upper() not in (b"BIT", b"BYTE"):
+    return Span(start, end, _in_bits(args), len(args) > 1)
+
+
+def _in_bits(args: Args) -> bool:
+    unit = args[2].upper() if len(args) == 3 else b"BYTE"
+    if unit not in (b"BIT", b"BYTE"):
         raise errors.syntax()
-    return Span(start, end, len(args) == 3 and args[2].upper() == b"BIT", len(args) > 1)
+    return unit == b"BIT"
 
 
 def _pieces(value: Value, first: int, stop: int) -> Iterator[tuple[int, bytes, int]]:
@@ -125,7 +132,7 @@ def bitpos(db: Keyspace, args: Args) -> Reply:
     wanted = integer(args[1])
     if wanted not in (0, 1):
         raise ReplyError("ERR The bit argument must be 1 or 0.")
-    span = _span(args[2:])
+    span = _span(args[2:], unit_before_end=True)
     value = db.string(args[0])
     if value is None:
         return -wanted
