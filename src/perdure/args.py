@@ -44,7 +44,7 @@ def to_integer_in_python(raw: bytes | bytearray) -> int | None:
 
 
 try:  # the same in C, where a compiler was present at installation
-    from perdure._fast import to_integer
+    from perdure._fast import to_integer as to_integer
 except ImportError:
     to_integer = to_integer_in_python
 
