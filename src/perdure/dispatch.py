@@ -151,7 +151,7 @@ def exec_queue(session: Session) -> bytes:
                 server.feed_monitors(session, argv)
             reply = run(session, command, argv)
             if type(reply) is Park:
-                reply = reply.on_timeout
+                reply = reply.at_once
             replies.append(session.encode(reply))
     finally:
         session.in_exec = False
@@ -186,7 +186,7 @@ def _admit(session: Session, command: Command, argv: Argv) -> bytes | None:
         return QUEUED if _may_reply(session) else NO_REPLY
     if server.paused(command, session):
         return _park(session, Park("pause", ready=lambda: not server.paused(command, session)), argv)
-    if server.monitors and not (command.skip_monitor or command.admin):
+    if server.monitors and name != b"exec" and not (command.skip_monitor or command.admin):
         server.feed_monitors(session, argv)
     if session.no_touch and command.first_key and name != b"touch":
         return _run_untouched(session, command, argv)

@@ -130,6 +130,7 @@ def memory(server: Server) -> Lines:
     yield "total_system_memory", total
     yield "total_system_memory_human", human(total)
     yield "used_memory_lua", 0
+    yield "used_memory_lua_human", human(0)
     yield "used_memory_vm_total", 0
     yield "used_memory_scripts", 0
     yield "number_of_cached_scripts", 0
@@ -158,6 +159,7 @@ def persistence(server: Server) -> Lines:
     yield "async_loading", 0
     yield "current_cow_peak", 0
     yield "current_cow_size", 0
+    yield "current_cow_size_age", 0
     yield "current_fork_perc", "0.00"
     yield "rdb_changes_since_last_save", records.next_lsn - 1 - engine.applied_lsn
     yield "rdb_bgsave_in_progress", int(saving)
@@ -191,8 +193,12 @@ def stats(server: Server) -> Lines:
     yield "instantaneous_ops_per_sec", round(rates.commands)
     yield "total_net_input_bytes", received
     yield "total_net_output_bytes", sent
+    yield "total_net_repl_input_bytes", 0
+    yield "total_net_repl_output_bytes", 0
     yield "instantaneous_input_kbps", f"{rates.input / 1024:.2f}"
     yield "instantaneous_output_kbps", f"{rates.output / 1024:.2f}"
+    yield "instantaneous_input_repl_kbps", "0.00"
+    yield "instantaneous_output_repl_kbps", "0.00"
     yield "rejected_connections", server.rejected_connections
     yield "sync_full", 0
     yield "sync_partial_ok", 0
@@ -201,16 +207,19 @@ def stats(server: Server) -> Lines:
     yield "expired_subkeys", dataset.expired_fields
     yield "expired_stale_perc", "0.00"
     yield "expired_time_cap_reached_count", 0
+    yield "expire_cycle_cpu_milliseconds", 0
     yield "evicted_keys", dataset.evicted_keys
     yield "evicted_clients", 0
     yield "keyspace_hits", dataset.hits
     yield "keyspace_misses", dataset.misses
     yield "pubsub_channels", 0
     yield "pubsub_patterns", 0
+    yield "pubsubshard_channels", 0
     yield "latest_fork_usec", 0
     yield "total_forks", 0
     yield "tracking_total_keys", 0
     yield "tracking_total_items", 0
+    yield "tracking_total_prefixes", 0
     yield "unexpected_error_replies", 0
     yield "total_error_replies", sum(server.errors.values())
     yield "client_output_buffer_limit_disconnections", server.output_limit_disconnections

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from tests.commands.dialogue import play
 from tests.conftest import PerdureServer, RealRedis
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from perdure import errors
-from perdure.args import integer
+from perdure.args import integer, integer_between, positive
 from perdure.errors import ReplyError
 from perdure.info import info_text, own_version
 from perdure.registry import (
@@ -217,12 +217,8 @@ class Syncing:
 )
 def waitaof(ctx: Session, args: Args) -> Reply | Park:
     """Wait until what was written before is durable on this machine, and on so many replicas. There are none."""
-    local = integer(args[0])
-    if not 0 <= local <= 1:
-        raise ReplyError("ERR value is out of range, must between 0 and 1")
-    replicas = integer(args[1])
-    if replicas < 0:
-        raise errors.must_be_positive()
+    local = integer_between(args[0], 0, 1)
+    replicas = positive(args[1])
     timeout = milliseconds(args[2])
     syncing = Syncing(ctx.server)
     now = [int(syncing.done), 0]

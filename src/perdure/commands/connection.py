@@ -6,7 +6,7 @@ from hashlib import sha256
 from hmac import compare_digest
 
 from perdure import errors
-from perdure.args import integer
+from perdure.args import integer, integer_between
 from perdure.clients import checked_name
 from perdure.errors import ReplyError
 from perdure.info import REDIS_VERSION
@@ -125,9 +125,7 @@ def echo(ctx: Session, args: Args) -> Reply:
 @COMMANDS.command("SELECT index", LOADING | STALE | FAST, since="1.0.0", complexity="O(1)")
 def select(ctx: Session, args: Args) -> Reply:
     """Choose the database that the connection's commands see."""
-    index = integer(args[0])
-    if not -(1 << 31) <= index < 1 << 31:
-        raise errors.not_an_integer()
+    index = integer_between(args[0], -(1 << 31), (1 << 31) - 1)
     if not 0 <= index < len(ctx.ds.databases):
         raise errors.bad_db_index()
     ctx.select(index)

@@ -269,10 +269,13 @@ def debug_digest_value(ctx: Session, args: Args) -> Reply:
 
 
 def debug_object(ctx: Session, args: Args) -> Reply:
+    before = ctx.db.hot.get(args[0])
+    tick = getattr(before, "tick", ctx.ds.tick)
     entry = ctx.db.find(args[0])
     if entry is None:
         raise errors.no_such_key()
-    idle = max(0, ctx.ds.tick - entry.tick)
+    entry.tick = tick
+    idle = max(0, ctx.ds.tick - tick)
     return (
         f"Value at:0x{id(entry):x} refcount:1 encoding:{entry.encoding()} serializedlength:{entry.cost()} "
         f"lru:{entry.tick & 0xFFFFFF} lru_seconds_idle:{idle} lsn:{entry.lsn} id:{entry.id} "
