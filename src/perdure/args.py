@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from math import ceil, inf
 from typing import Final, TypeAlias
 
@@ -50,8 +51,8 @@ except ImportError:
 
 
 def integer_between(raw: bytes, low: int, high: int, text: str = "") -> int:
-    """An integer in a range. `text`: the error for one outside of it."""
-    value = integer(raw)
+    """An integer in a range. `text`: the error for one outside of it, and for what is none."""
+    value = integer(raw, partial(ReplyError, text) if text else errors.not_an_integer)
     if not low <= value <= high:
         raise ReplyError(text or f"ERR value is out of range, value must between {low} and {high}")
     return value

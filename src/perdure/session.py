@@ -35,26 +35,44 @@ class Park:
 
     When one of `keys` changes, or `ready` says yes, the command runs again, and may return another Park (the first
     one's deadline stays); with `answer`, that gives the reply instead. `ready` is asked whenever something may have
-    changed, and may push on what it waits for. At `deadline_ms` (0: never) the reply is `on_timeout`. Inside MULTI and
-    scripts nothing waits: `on_timeout` is the reply at once.
+    changed, and may push on what it waits for. With `kind` a key is of interest only while it holds a value of that
+    kind, and then the command gets what it wants. At `deadline_ms` (0: never) the reply is `on_timeout`. Inside MULTI
+    and scripts nothing waits: `at_once` is the reply (if not given: `on_timeout`).
     """
 
-    __slots__ = ("answer", "argv", "db", "deadline_ms", "keys", "marks", "on_timeout", "ready", "reason", "since_ms")
+    __slots__ = (
+        "answer",
+        "argv",
+        "at_once",
+        "db",
+        "deadline_ms",
+        "keys",
+        "kind",
+        "marks",
+        "on_timeout",
+        "ready",
+        "reason",
+        "since_ms",
+    )
 
     def __init__(
         self,
         reason: str,
         *,
         keys: tuple[bytes, ...] = (),
+        kind: int = 0,
         deadline_ms: int = 0,
         on_timeout: Any = None,
+        at_once: Any = ...,
         ready: Callable[[], bool] | None = None,
         answer: Callable[[], Any] | None = None,
     ) -> None:
         self.reason = reason
         self.keys = keys
+        self.kind = kind
         self.deadline_ms = deadline_ms
         self.on_timeout = on_timeout
+        self.at_once = on_timeout if at_once is ... else at_once
         self.ready = ready
         self.answer = answer
         self.argv: Argv = []

@@ -26,6 +26,8 @@ class Wakeups:
         self._reply = reply
         self.by_key: dict[Watched, dict[Session, None]] = {}
         self._parked: dict[Session, None] = {}
+        self._unkind: dict[Watched, int] = {}
+        """How many of those who wait for a key want to be told of anything that happens to it (`Park.kind` is 0)."""
         self.signaled: deque[Watched] = deque()
 
     def __bool__(self) -> bool:
@@ -49,7 +51,10 @@ class Wakeups:
         if park.keys and park.db is not None:
             park.marks = [(park.db.space, key) for key in park.keys]
             for mark in park.marks:
-                self.by_key.setdefault(mark, {})[session] = None
+                waiting = self.by_key.setdefault(mark, {})
+                if not park.kind and session not in waiting:
+                    self._unkind[mark] = self._unkind.get(mark, 0) + 1
+                waiting[session] = None
 
     def remove(self, session: Session) -> Park | None:
         """`session` waits no more; returns what it waited for."""
@@ -57,7 +62,7 @@ class Wakeups:
         self._parked.pop(session, None)
         if park is not None:
             for mark in park.marks:
-                self._forget(mark, session)
+                self._forget(mark, session, park)
         return park
 
     def follow(self, session: Session) -> None:
@@ -69,12 +74,16 @@ class Wakeups:
         for mark in park.marks:
             self.signal(mark)
 
-    def _forget(self, mark: Watched, session: Session) -> None:
+    def _forget(self, mark: Watched, session: Session, park: Park) -> None:
         waiting = self.by_key.get(mark)
-        if waiting is not None:
-            waiting.pop(session, None)
+        if waiting is not None and session in waiting:
+            del waiting[session]
             if not waiting:
                 del self.by_key[mark]
+            if not park.kind:
+                self._unkind[mark] -= 1
+                if not self._unkind[mark]:
+                    del self._unkind[mark]
 
     def signal(self, mark: Watched) -> None:
         """The key has changed; `serve` will see to those who wait for it."""
@@ -85,9 +94,20 @@ class Wakeups:
         """Run the commands of those whose key was signaled, in order of arrival, until nothing is left to do."""
         while self.signaled:
             mark = self.signaled.popleft()
+            held: int | None = None
             for session in list(self.by_key.get(mark, ())):
-                if session.parked is not None:
-                    self._rerun(session)
+                park = session.parked
+                if park is None or park.db is None:
+                    continue
+                if park.kind:
+                    if held is None:
+                        held = park.db.peek(mark[1])[0]
+                    if not held and mark not in self._unkind:
+                        break  # the rest of a long queue
+                    if held != park.kind:
+                        continue
+                self._rerun(session)
+                held = None
 
     def poll(self, now_ms: int) -> None:
         """Time passes: end what has waited long enough, run again what says it is ready."""

@@ -14,6 +14,8 @@ from perdure.commands import (
     hashes,
     introspection,
     keys,
+    lists,
+    sets,
     strings,
     transactions,
 )
@@ -33,6 +35,8 @@ FAMILIES: Final[tuple[Family, ...]] = (
     strings.COMMANDS,
     bitmaps.COMMANDS,
     hashes.COMMANDS,
+    lists.COMMANDS,
+    sets.COMMANDS,
     keys.COMMANDS,
     keys.DATABASES,
     keys.SWAPPING,

@@ -84,6 +84,20 @@ class List(Collection):
         """All values: a copy."""
         return self.between(0, self.size)
 
+    def places(self, value: bytes, start: int, stop: int, limit: int) -> list[int]:
+        """Up to `limit` places with start <= place < stop where `value` is, in rising order."""
+        slots, room = self.slots, self.room
+        assert slots is not None
+        found: list[int] = []
+        at, end = room + start, room + stop
+        try:
+            while len(found) < limit:
+                at = slots.index(value, at, end) + 1
+                found.append(at - 1 - room)
+        except ValueError:
+            pass
+        return found
+
     # -- the ends --------------------------------------------------------------------------------------------------
 
     def push_right(self, values: Sequence[bytes]) -> None:
