@@ -34,6 +34,8 @@ LIST_PUT: Final = 20
 LIST_CUT: Final = 21
 SET_ADD: Final = 30
 SET_DEL: Final = 31
+ZSET_PUT: Final = 40
+ZSET_DEL: Final = 41
 
 LAYOUT: Final[dict[int, tuple[str, str, str]]] = {
     STRING: ("string", "space key value expire prev_due id", "the key holds this string, if long in chunks under id"),
@@ -51,6 +53,8 @@ LAYOUT: Final[dict[int, tuple[str, str, str]]] = {
     LIST_CUT: ("list_cut", "id slot stop", "the slots from slot up to, but not, stop are gone: the first or the last ones"),
     SET_ADD: ("set_add", "id member...", "these are members"),
     SET_DEL: ("set_del", "id member...", "these are no members"),
+    ZSET_PUT: ("zset_put", "id (member score)...", "each member has this score"),
+    ZSET_DEL: ("zset_del", "id member...", "these are no members"),
 }
 
 KEY_LEVEL: Final = frozenset((STRING, PATCH, RECORD, EXPIRE, DELETE))

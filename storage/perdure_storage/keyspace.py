@@ -32,13 +32,14 @@ from perdure_storage.types.hash import Hash
 from perdure_storage.types.list import List
 from perdure_storage.types.set import Set
 from perdure_storage.types.string import INLINE_MAX, WHOLE_MAX, String, Value, load_chunks
+from perdure_storage.types.zset import ZSet
 
 MAX_STRING: Final = 512 << 20
 BIG: Final = 1000
 """A collection of more elements is freed in slices, and loaded in steps where the caller can wait."""
 FREE_SLICE: Final = 2000
 
-COLLECTIONS: Final[dict[int, type[Collection]]] = {Kind.HASH: Hash, Kind.LIST: List, Kind.SET: Set}
+COLLECTIONS: Final[dict[int, type[Collection]]] = {Kind.HASH: Hash, Kind.LIST: List, Kind.SET: Set, Kind.ZSET: ZSet}
 """What keeps each kind of collection. A new type joins by being named here."""
 
 C = TypeVar("C", bound=Collection)

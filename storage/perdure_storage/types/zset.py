@@ -1,0 +1,271 @@
+"""Sorted sets: members with scores, in the order of (score, member).
+
+Rows of table ZSETS: key `(id u64, member)`, content the score, an IEEE double to the bit. Effects ZSET_PUT and ZSET_DEL.
+There is no index of scores in the tables: whoever asks for an order has the set in memory.
+
+In memory a dict from member to score, and `ranking`: (score, member) in a SortedList, where a place is found, and a
+rank counted, in O(log n). Positions are such pairs, or the beginning of one (`before`, `after`); END is behind all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from math import inf, nextafter
+from struct import Struct
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from sortedcontainers import SortedList
+
+from perdure_storage.effects import ZSET_DEL, ZSET_PUT
+from perdure_storage.tables import Rows, Snapshot, Table, bounded, split_key, with_key
+from perdure_storage.types.entry import Collection, Element, Kind, LoadSteps
+from perdure_storage.types.order import Order
+
+if TYPE_CHECKING:
+    from perdure_storage.keyspace import Keyspace
+
+SCORE: Final = Struct("<d")
+ID: Final = Struct(">Q")
+MEMBER_COST: Final = 220
+"""Bytes of memory of one member beside its own: dict slot, pair, number, slot in the ranking. Measured."""
+
+Ranked: TypeAlias = tuple[float, bytes]
+Position: TypeAlias = "tuple[float] | tuple[float, bytes] | None"
+"""A place between two members; None is behind the last one."""
+
+END: Final = None
+
+
+def before(score: float) -> Position:
+    """In front of all members with this score."""
+    return (score,)
+
+
+def after(score: float) -> Position:
+    """Behind all members with this score."""
+    return (nextafter(score, inf),) if score < inf else END
+
+
+class ZSet(Collection):
+    """`scores` is None until loaded. REQUIRES for all but the record: `loaded`.
+
+    `order` is there from the first time that one is needed. `wide` remembers, while in memory, that the set was once
+    beyond the limits of a listpack: Redis never turns back.
+    """
+
+    __slots__ = ("scores", "ranking", "order", "wide")
+    kind = Kind.ZSET.value
+    type_name = "zset"
+
+    scores: dict[bytes, float] | None
+    ranking: SortedList[Ranked]
+
+    def __init__(self, db: Keyspace, key: bytes, lsn: int, expire: int, ident: int, *, new: bool = True) -> None:
+        super().__init__(db, key, lsn, expire, ident, new=new)
+        self.scores = {} if new else None
+        self.ranking = SortedList()
+        self.order: Order | None = None
+        self.wide = False
+
+    @property
+    def loaded(self) -> bool:
+        return self.scores is not None
+
+    def contents(self) -> list[Any]:
+        order = self.order
+        return [self.scores or {}, *self.ranking._lists, *([order.names, order.gone] if order is not None else [])]
+
+    @property
+    def values(self) -> dict[bytes, float]:
+        """The scores by member, for reading only."""
+        assert self.scores is not None
+        return self.scores
+
+    # -- changing ------------------------------------------------------------------------------------------------
+
+    def set(self, member: bytes, score: float) -> bool:
+        """Give `member` this score, which is not NaN. True when the member is new."""
+        scores = self.values
+        old = scores.get(member)
+        if old is None:
+            self.size += 1
+            if self.order is not None:
+                self.order.add(member)
+            self.grow(MEMBER_COST + len(member))
+        else:
+            if old == score:  # among them 0 and -0, which Redis does not tell apart here
+                return False
+            self.ranking.remove((old, member))
+        scores[member] = score
+        self.ranking.add((score, member))
+        self.touch().effects.append((ZSET_PUT, self.id, member, score))
+        return old is None
+
+    def fill(self, pairs: Iterable[tuple[bytes, float]]) -> None:
+        """The same for many members at once. REQUIRES: the set is empty, and the members are different ones."""
+        scores = self.scores = dict(pairs)
+        self.ranking = SortedList(zip(scores.values(), scores, strict=True))
+        self.size = len(scores)
+        self.grow(sum(map(len, scores)) + MEMBER_COST * self.size)
+        flat: list[Any] = []
+        for pair in scores.items():
+            flat += pair
+        self.touch().effects.append((ZSET_PUT, self.id, *flat))
+
+    def remove(self, member: bytes) -> bool:
+        """Remove a member; True when it was there. The caller drops the key when the set is empty (`Keyspace.settle`)."""
+        score = self.values.get(member)
+        if score is None:
+            return False
+        self.ranking.remove((score, member))
+        self._forget([member])
+        return True
+
+    def remove_ranks(self, start: int, stop: int) -> list[Ranked]:
+        """Remove the members with these ranks, and return them."""
+        ranked: list[Ranked] = self.ranking[start:stop]
+        if ranked:
+            del self.ranking[start:stop]
+            self._forget([member for _, member in ranked])
+        return ranked
+
+    def _forget(self, members: list[bytes]) -> None:
+        """What remains to be done for members that are in the ranking no more."""
+        scores, order = self.values, self.order
+        if not self.wide:
+            self.wide = self._is_wide(members)
+        for member in members:
+            del scores[member]
+            if order is not None:
+                order.drop(member)
+        self.size -= len(members)
+        self.touch().effects.append((ZSET_DEL, self.id, *members))
+        self.grow(-sum(map(len, members)) - MEMBER_COST * len(members))
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def rank(self, member: bytes) -> int | None:
+        """How many members come before this one; None when it is not there."""
+        score = self.values.get(member)
+        return None if score is None else self.ranking.bisect_left((score, member))
+
+    def between(self, low: Position, high: Position) -> tuple[int, int]:
+        """(start, stop) of the ranks from position `low` up to position `high`."""
+        start = self._rank_of(low)
+        return start, max(start, self._rank_of(high))
+
+    def between_members(self, low: bytes, high: bytes | None) -> tuple[int, int]:
+        """The same for low <= member < high (None: no end), as if all scores were the first one."""
+        if not self.size:
+            return 0, 0
+        score = self.ranking[0][0]
+        return self.between((score, low), None if high is None else (score, high))
+
+    def _rank_of(self, position: Position) -> int:
+        return self.size if position is None else self.ranking.bisect_left(position)
+
+    def ordered(self) -> Order:
+        """The members in an order that does not depend on scores: see `Order`. O(n) the first time."""
+        order = self.order
+        if order is None:
+            order = self.order = Order(self.values, self.db.ds.random)
+            self.grow(8 * self.size)
+        return order
+
+    def _is_wide(self, members: Iterable[bytes]) -> bool:
+        limits = self.db.ds.limits
+        longest = limits.zset_max_listpack_value
+        return self.size > limits.zset_max_listpack_entries or any(len(member) > longest for member in members)
+
+    def encoding(self) -> str:
+        if self.wide or self.size > self.db.ds.limits.zset_max_listpack_entries:
+            return "skiplist"
+        if not self.loaded:
+            self.load(self.db.ds.snapshot)
+        return "skiplist" if self._is_wide(self.values) else "listpack"
+
+    def copy(self, target: Keyspace, key: bytes) -> None:
+        made = target.create(ZSet, key)
+        made.expire = self.expire
+        target.expires += 1 if self.expire else 0
+        made.fill(self.values.items())
+        made.wide = self.wide
+
+    # -- rows ----------------------------------------------------------------------------------------------------
+
+    def load_steps(self, snapshot: Snapshot, rows_per_step: int) -> LoadSteps:
+        return self._load_steps(snapshot, rows_per_step)
+
+    def _load_steps(self, snapshot: Snapshot, rows_per_step: int) -> Iterator[None]:
+        scores: dict[bytes, float] = {}
+        ranking: SortedList[Ranked] = SortedList()
+        fresh: list[Ranked] = []
+        weight = 0
+        for member, score in self.stored(snapshot, self.id):
+            scores[member] = score
+            fresh.append((score, member))
+            weight += MEMBER_COST + len(member)
+            if len(fresh) == rows_per_step:
+                ranking.update(fresh)
+                fresh.clear()
+                yield
+        ranking.update(fresh)
+        self.scores, self.ranking = scores, ranking
+        self.size = len(scores)
+        self.grow(weight)
+
+    tables = (Table.ZSETS,)
+
+    def elements(self) -> Iterator[Element]:
+        return iter(self.values.items())
+
+    @staticmethod
+    def stored(snapshot: Snapshot, ident: int) -> Iterator[Element]:
+        for row_key, content in snapshot.scan(Table.ZSETS, ID.pack(ident), ID.pack(ident + 1)):
+            member, content = split_key(ID.size, row_key, content)
+            yield member, SCORE.unpack(content)[0]
+
+    @staticmethod
+    def plain(elements: Iterator[Element]) -> dict[str, Any]:
+        return {"value": dict(sorted(elements, key=lambda element: (element[1], element[0])))}
+
+    @staticmethod
+    def weigh_row(table: Table, row_key: bytes, content: bytes) -> int:
+        (score,) = SCORE.unpack(split_key(ID.size, row_key, content)[1])
+        if score != score:
+            raise ValueError("a score that is not a number")
+        return 1
+
+
+def fold_put(rows: list[Rows], ident: int, *pairs: bytes | float) -> None:
+    """ZSET_PUT as row changes."""
+    table, prefix = rows[Table.ZSETS], ID.pack(ident)
+    flat = iter(pairs)
+    for member, score in zip(flat, flat, strict=True):
+        assert isinstance(member, bytes) and isinstance(score, float)
+        table[bounded(prefix, member)] = with_key(member, SCORE.pack(score))
+
+
+def fold_del(rows: list[Rows], ident: int, *members: bytes) -> None:
+    """ZSET_DEL as row changes."""
+    table, prefix = rows[Table.ZSETS], ID.pack(ident)
+    for member in members:
+        table[bounded(prefix, member)] = None
+
+
+def replay_put(value: ZSet, *pairs: bytes | float) -> None:
+    """ZSET_PUT on a value in memory."""
+    flat = iter(pairs)
+    for member, score in zip(flat, flat, strict=True):
+        assert isinstance(member, bytes) and isinstance(score, float)
+        value.set(member, score)
+
+
+def replay_del(value: ZSet, *members: bytes) -> None:
+    """ZSET_DEL on a value in memory."""
+    for member in members:
+        value.remove(member)
+
+
+ZSet.folds = {ZSET_PUT: fold_put, ZSET_DEL: fold_del}
+ZSet.replays = {ZSET_PUT: replay_put, ZSET_DEL: replay_del}
