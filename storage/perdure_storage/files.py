@@ -97,7 +97,13 @@ class OsFiles:
         return sorted(os.listdir(path))
 
     def makedirs(self, path: str) -> None:
+        missing, above = [], os.path.abspath(path)
+        while not os.path.isdir(above):
+            missing.append(above)
+            above = os.path.dirname(above)
         os.makedirs(path, mode=0o700, exist_ok=True)
+        for each in missing:  # a power cut must not take the directory with all that is in it
+            self.sync_dir(os.path.dirname(each))
 
     def rename(self, old: str, new: str) -> None:
         os.rename(old, new)

@@ -157,12 +157,15 @@ def recover(
         reader = LogReader(files, directory.log)
         try:
             tail = reader.find_tail(checkpointer.applied_lsn)
+        except FileNotFoundError as missing:
+            raise Corruption(missing.filename, 0, "the manifest names this segment, but it is not there") from missing
         finally:
             reader.close()
         manifest = reader.manifest
         leftovers = remove_leftovers(files, manifest)
         cut_tail(files, manifest, tail)
         if not clean:  # the tables must never be ahead of what the log would still say after a power cut
+            files.sync_dir(directory.tables)
             files.sync_dir(directory.path)
             make_durable(files, manifest, tail)
         before = checkpointer.applied_lsn

@@ -595,15 +595,19 @@ class Log:
         """Make a new segment current that has room for a record of `need` bytes. Raises LogFull."""
         need += HEADER_SIZE + START_SIZE
         segment = self._take_prepared()
-        if segment is not None and need > self.segment_size:  # an outsized record: the chain follows the manifest's order
-            self._retire([segment])
-            segment = None
+        if segment is not None:
+            handle = self._open(segment)
+            if need > handle.size():  # an outsized record: its segment comes next, for the chain follows the manifest
+                handle.close()
+                self._retire([segment])
+                segment = None
         if segment is None:
             try:
                 segment = self.manifest.create(max(self.segment_size, need))
             except OSError as error:
                 self.prepare_error = error
                 raise LogFull(f"no room for the log: {error}") from error
+            handle = self._open(segment)
         self.flush()
         if self._file is not None:
             self._unsynced.append(self._file)
@@ -611,12 +615,19 @@ class Log:
             self._current.last_lsn = self.next_lsn - 1
         self._current = segment
         self._seed = segment.seed
-        self._file = self.files.open(segment.path, writable=True)
+        self._file = handle
         self._offset = HEADER_SIZE
         start = seal_record(self._seed, self.next_lsn - 1, self.durable_lsn, START, self._last_crc)
         self._buffer.append(start)
         self.room = self._file.size() - HEADER_SIZE - len(start)
         self._request_prepare()
+
+    def _open(self, segment: Segment) -> File:
+        try:
+            return self.files.open(segment.path, writable=True)
+        except OSError as error:  # too many open files
+            self._prepared = segment
+            raise LogFull(f"the next segment of the log cannot be opened: {error}") from error
 
     def _take_prepared(self) -> Segment | None:
         if self._worker is not None and self._prepared is None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import errno
 import secrets
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from random import Random
 from typing import Any, Final
@@ -25,14 +25,17 @@ from typing import Any, Final
 from perdure_storage.check import Finding, check_tables
 from perdure_storage.engine import Engine, Options
 from perdure_storage.errors import Corruption, DirectoryLocked, LogFull, LogPoisoned, StorageError
-from perdure_storage.keyspace import Dataset, Keyspace
+from perdure_storage.keyspace import COLLECTIONS, Dataset, Keyspace
 from perdure_storage.testing import ManualClock, MemoryDisk, PowerCut
-from perdure_storage.types.entry import Kind
+from perdure_storage.types.entry import Collection, Element, Kind
 from perdure_storage.types.hash import Hash
+from perdure_storage.types.list import List
+from perdure_storage.types.set import Set
 from perdure_storage.walk import walk
 
 Value = tuple[str, Any, int]
-"""("string", bytes, expire ms) or ("hash", {field: (value, expire ms)}, expire ms). Never changed, only replaced."""
+"""(type, content, expire ms), never changed, only replaced. The content of a string is bytes, of a hash {field: (value,
+expire ms)}, of a list a tuple, of a set a frozenset."""
 State = dict[tuple[int, bytes], Value]
 
 PATH: Final = "/db"
@@ -62,17 +65,21 @@ def alive(state: State, now: int) -> State:
     return living
 
 
+CONTENT: Final[dict[str, Callable[[Iterable[Element]], Any]]] = {
+    "string": lambda elements: b"".join(value for (value,) in elements),
+    "hash": lambda elements: {field: (value, expire) for field, value, expire in elements},
+    "list": lambda elements: tuple(value for _, value in elements),
+    "set": lambda elements: frozenset(member for (member,) in elements),
+}
+"""What the model keeps of a value, from its elements."""
+
+
 def contents(dataset: Dataset) -> State:
     """What a dataset holds, from memory and rows, without changing it."""
     state: State = {}
     for db in dataset.databases:
         for item in walk(db):
-            if item.kind in (Kind.STRING, Kind.CHUNKED):
-                ((value,),) = item.elements()
-                state[db.index, item.key] = ("string", value, item.expire)
-            else:
-                fields = {field: (value, expire) for field, value, expire in item.elements()}
-                state[db.index, item.key] = ("hash", fields, item.expire)
+            state[db.index, item.key] = (item.type_name, CONTENT[item.type_name](item.elements()), item.expire)
     return alive(state, dataset.now)
 
 
@@ -96,7 +103,7 @@ class Round:
         self.random = Random(seed)
         self.disk = MemoryDisk()
         self.clock = ManualClock()
-        self.segment_size = self.random.choice([2048, 6000, 20_000, 100_000])
+        self.segment_size = 0
         self.engine: Engine
         self.history: dict[int, State] = {0: {}}
         self.state: State = {}
@@ -107,7 +114,7 @@ class Round:
         self.steps = 0
         self.doing = "start"
         self.values = 0
-        self.uniform = self.random.random() < 0.15
+        self.uniform = self.random.random() < 0.25
         self.steps_of_life: list[tuple[int, Callable[[], None]]] = [
             (60, self.transaction),
             (6, self.flush),
@@ -131,7 +138,7 @@ class Round:
     def run(self) -> None:
         """Raises Failure."""
         try:
-            for _ in range(self.random.randint(2, 5) * (4 if self.uniform else 1)):
+            for _ in range(self.random.randint(2, 5) * (5 if self.uniform else 1)):
                 self.life()
             self.open()
             self.close()
@@ -158,6 +165,8 @@ class Round:
     def life(self) -> None:
         """Open, work, and end in some way. Faults planned here may strike at any point of it."""
         random, disk = self.random, self.disk
+        if not self.segment_size or (random.random() < 0.2 and not self.uniform):
+            self.segment_size = random.choice([2048, 6000, 20_000, 100_000])
         self.plan_faults()
         try:
             try:
@@ -182,8 +191,8 @@ class Round:
     def plan_faults(self) -> None:
         random, disk = self.random, self.disk
         for _ in range(random.choice([0, 1, 1, 2])):
-            operation = random.choice(list(FAULTS))
-            number = disk.trace.get(operation, 0) + random.randint(1, FAULTS[operation])
+            operation = random.choice(["sync", "sync", *FAULTS])
+            number = disk.trace.get(operation, 0) + random.randint(1, 8 if self.uniform else FAULTS[operation])
             fault: BaseException = PowerCut()
             if operation != "committed" and random.random() < 0.5:
                 fault = OSError(errno.EIO, "planned")
@@ -411,14 +420,14 @@ class Round:
         for db in self.engine.dataset.databases:
             for key, kind in list(db.scan()):
                 if kind == Kind.HASH:
-                    entry = db.hash(key)
-                    if entry is not None:
-                        pairs = {field: (value, entry.ttl.get(field, 0)) for field, value in entry.values.items()}
-                        found[db.index, key] = ("hash", pairs, entry.expire)
+                    entry: Any = db.hash(key)
+                elif kind in COLLECTIONS:
+                    entry = db.collection(key, COLLECTIONS[kind])
                 else:
-                    value = db.string(key)
-                    if value is not None:
-                        found[db.index, key] = ("string", bytes(value), db.hot[key].expire)
+                    entry = db.find_string(key)
+                if entry is not None:
+                    content = CONTENT[entry.type_name](entry.elements())
+                    found[db.index, key] = (entry.type_name, content, entry.expire)
         wanted = alive(self.state, self.engine.dataset.now)
         if wanted != found:
             raise self.failure(difference(wanted, found))
@@ -487,7 +496,7 @@ class Round:
 
     def place(self) -> tuple[Keyspace, int, bytes]:
         db = self.engine.dataset.databases[self.random.randrange(DATABASES)]
-        return db, db.index, self.random.choice(KEYS[:2] if self.uniform else KEYS)
+        return db, db.index, KEYS[0] if self.uniform else self.random.choice(KEYS)
 
     def value(self) -> bytes:
         """Never the same twice, as far as its size allows."""
@@ -528,6 +537,69 @@ def patch(world: Round, state: State, now: int) -> None:
     db.write_string(key, db.find_string(key), offset, data)
     padded = content.ljust(offset, b"\0")
     state[index, key] = ("string", padded[:offset] + data + padded[offset + len(data) :], expire)
+
+
+def list_change(world: Round, state: State, now: int) -> None:
+    """Everything that can be done to a list, one thing at a time."""
+    db, index, key = world.place()
+    kind, content, expire = state.get((index, key), ("list", (), 0))
+    if kind != "list":
+        return
+    ghost(db, key)
+    entry, values, random = db.edit(key, List), list(content), world.random
+    what = random.randrange(9) if values else random.randrange(3)
+    if what < 3:
+        many = [world.value()[:200] for _ in range(random.choice([1, 1, 3, 20]))] * random.choice([1, 1, 1, 1, 60])
+        left = random.random() < 0.5
+        entry.push(left, many)
+        values = many[::-1] + values if left else values + many
+    elif what == 3:
+        for _ in range(random.randint(1, min(3, len(values)))):
+            left = random.random() < 0.5
+            assert entry.pop(left) == values.pop(0 if left else -1)
+    elif what == 4:
+        place = random.randrange(len(values))
+        values[place] = world.value()[:200]
+        entry.set(place, values[place])
+    elif what < 7:
+        place = random.randint(0, len(values) - 1)
+        values.insert(place, world.value()[:200])
+        entry.insert(place, values[place])
+    elif what == 7:
+        places = sorted(random.sample(range(len(values)), random.randint(1, len(values))))
+        entry.remove(places)
+        values = [value for place, value in enumerate(values) if place not in set(places)]
+    else:
+        start = random.randrange(len(values))
+        stop = random.randint(start + 1, len(values))
+        entry.keep(start, stop)
+        values = values[start:stop]
+    db.settle(entry)
+    if values:
+        state[index, key] = ("list", tuple(values), expire)
+    else:
+        del state[index, key]
+
+
+def set_change(world: Round, state: State, now: int) -> None:
+    db, index, key = world.place()
+    kind, content, expire = state.get((index, key), ("set", frozenset(), 0))
+    if kind != "set":
+        return
+    ghost(db, key)
+    members = frozenset(world.random.sample(FIELDS, world.random.randint(1, len(FIELDS))))
+    if content and world.random.random() < 0.5:
+        entry = db.edit(key, Set)
+        assert entry.remove(sorted(members)) == len(members & content)
+        db.settle(entry)
+        content -= members
+    else:
+        assert db.edit(key, Set).add(sorted(members)) == len(members - content)
+        content |= members
+    if content:
+        state[index, key] = ("set", content, expire)
+    else:
+        del state[index, key]
 
 
 def hash_set(world: Round, state: State, now: int) -> None:
@@ -638,6 +710,8 @@ def copy(world: Round, state: State, now: int) -> None:
     target.delete(key)
     if isinstance(entry, Hash):
         entry = db.find_hash(place[1])
+    elif isinstance(entry, Collection):
+        entry = db.find_collection(place[1], type(entry))
     entry.copy(target, key)
     state[index, key] = state[place]
 
@@ -661,7 +735,8 @@ def swap(world: Round, state: State, now: int) -> None:
 
 OPERATIONS: Final[list[Callable[[Round, State, int], None]]] = [
     *[set_] * 10,
-    *[patch, hash_set] * 5,
+    *[patch, hash_set, list_change] * 5,
+    *[set_change] * 3,
     *[hash_delete, hash_expire, expire, delete, remove, rename, copy] * 2,
     *[clear, swap],
 ]
