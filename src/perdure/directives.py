@@ -224,8 +224,8 @@ GROUPS: Final[tuple[Group, ...]] = (
         "Introspection",
         (
             D("slowlog-log-slower-than", Int(-1, LONG_MAX, "<us>"), "10000",
-              "Microseconds from which a command is slow; 0 logs all, -1 none", later=True),
-            D("slowlog-max-len", LONG, "128", "Slow commands kept", later=True),
+              "Microseconds from which a command is slow; 0 logs all, -1 none"),
+            D("slowlog-max-len", LONG, "128", "Slow commands kept"),
             D("latency-monitor-threshold", LONG, "0", "Milliseconds from which LATENCY keeps an event; 0 off",
               later=True),
             D("latency-tracking", YES_NO, "yes", "Keep a histogram of latencies for each command", later=True),

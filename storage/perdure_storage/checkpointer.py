@@ -52,7 +52,8 @@ class CheckpointerProcess:
         ours, theirs = socket.socketpair()
         source = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([source, os.environ.get("PYTHONPATH", "")])}
-        command = [sys.executable, "-m", "perdure_storage.checkpointer", path, str(theirs.fileno())]
+        program = "from perdure_storage.checkpointer import main; main()"  # -m would warn of a second import
+        command = [sys.executable, "-c", program, path, str(theirs.fileno())]
         self.process = subprocess.Popen(
             command, pass_fds=[theirs.fileno(), lock_fd], stdin=subprocess.DEVNULL, env=environment, start_new_session=True
         )
@@ -182,7 +183,7 @@ class _Service:
 
 
 def main() -> None:
-    """`python -m perdure_storage.checkpointer DIRECTORY FD`: started by the engine, not by people."""
+    """Arguments: DIRECTORY FD. Started by the engine, not by people."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     path, descriptor = sys.argv[1], int(sys.argv[2])
     os.nice(NICENESS)
