@@ -153,6 +153,7 @@ def test_reload_keeps_data_clients_and_what_they_watch(perdure: RealRedis, perdu
     perdure.ask("SET", "gone", "x", "PX", "1")
     waiting = perdure_server.connect()
     waiting.send("WAIT", "1", "300")
+    time.sleep(0.005)
     before = perdure.ask("DEBUG", "DIGEST")
     for _ in range(2):
         perdure.ask("SET", "a", "1")
