@@ -204,7 +204,11 @@ class LocalServer:
 # -- words and commands ----------------------------------------------------------------------------------------------
 
 KEYS: Final = (b"a", b"b", b"c", b"long key " * 100)
-OTHER_TYPES: Final = {b"hash": (b"HSET", b"hash", b"field", b"value")}
+OTHER_TYPES: Final = {
+    b"hash": (b"HSET", b"hash", b"field", b"value"),
+    b"list": (b"RPUSH", b"list", b"x", b"y"),
+    b"set": (b"SADD", b"set", b"x", b"y"),
+}
 """Keys that hold something else in the beginning, and the command that makes them."""
 
 KEY: Final = st.sampled_from((*KEYS, *KEYS, *OTHER_TYPES))
@@ -288,7 +292,7 @@ COMMAND_STRATEGIES: Final[dict[str, SearchStrategy[Argv]]] = {}
 """By family: what its commands look like."""
 
 PROBES: Final[dict[str, list[tuple[str, Sequence[bytes]]]]] = {}
-"""By family: commands that read one key, and the keys to ask them for, after a run."""
+"""By family: commands that read one key ("LRANGE 0 -1": with further words), and the keys to ask for, after a run."""
 
 PRELUDE: Final[list[Argv]] = list(OTHER_TYPES.values())
 
@@ -374,7 +378,11 @@ def steps(*families: str) -> SearchStrategy[Program]:
 
 def probes(*families: str) -> list[Argv]:
     """What reads everything after a run."""
-    return [(name.encode(), key) for family in families for name, keys in PROBES[family] for key in keys]
+    found: list[Argv] = []
+    for words, keys in chain.from_iterable(PROBES[family] for family in families):
+        name, *rest = words.encode().split()
+        found += [(name, key, *rest) for key in keys]
+    return found
 
 
 class Perdure(Protocol):

@@ -408,12 +408,12 @@ def _pop_options(args: Args) -> tuple[Args, bool, int]:
     numkeys = integer_between(args[0], 1, INT_MAX, errors.bad_numkeys().text)
     if len(args) < numkeys + 2:
         raise errors.syntax()
-    keys, left, rest = args[1 : numkeys + 1], _is_left(args[numkeys + 1]), args[numkeys + 2 :]
-    if not rest:
-        return keys, left, 1
-    if len(rest) != 2 or rest[0].upper() != b"COUNT":
-        raise errors.syntax()
-    return keys, left, integer_between(rest[1], 1, INT_MAX, "ERR count should be greater than 0")
+    left, count = _is_left(args[numkeys + 1]), 0
+    for word in (words := Words(args, numkeys + 2)):
+        if word != b"COUNT" or count:
+            raise errors.syntax()
+        count = integer_between(words.take(), 1, INT_MAX, "ERR count should be greater than 0")
+    return args[1 : numkeys + 1], left, count or 1
 
 
 def _take_first(db: Keyspace, keys: Args, left: bool, count: int) -> list[Any] | None:
