@@ -38,6 +38,9 @@ MAX_STRING: Final = 512 << 20
 BIG: Final = 1000
 """A collection of more elements is freed in slices, and loaded in steps where the caller can wait."""
 FREE_SLICE: Final = 2000
+FEW: Final = 1000
+"""So many keys can be listed to choose one at random."""
+DRAWS: Final = 8
 
 COLLECTIONS: Final[dict[int, type[Collection]]] = {Kind.HASH: Hash, Kind.LIST: List, Kind.SET: Set, Kind.ZSET: ZSet}
 """What keeps each kind of collection. A new type joins by being named here."""
@@ -205,7 +208,7 @@ class Keyspace:
         return entry if entry is not None else self.create(Hash, key)
 
     def peek(self, key: bytes) -> tuple[int, int]:
-        """(kind, expire) of a live key, (0, 0) where there is none. It is not brought into memory, and not used by it."""
+        """(kind, expire) of a live key, (0, 0) where there is none. That neither loads the key nor counts as a use."""
         entry = self.hot.get(key)
         if entry is not None:
             kind, expire = entry.kind, entry.expire
@@ -293,6 +296,7 @@ class Keyspace:
         if entry is None:
             if offset + len(data) <= WHOLE_MAX:
                 self.set_string(key, bytes(offset) + data)
+                self.hot[key].value = bytearray(offset) + data
                 return offset + len(data)
             if offset + len(data) > MAX_STRING:
                 raise TooLarge
@@ -493,44 +497,65 @@ class Keyspace:
                 yield position, next(born.long[position] for born in fresh if position in born.long), None
 
     def random_key(self, random: Random) -> bytes | None:
-        """Some live key, about evenly chosen; None when there is none."""
+        """Some live key; None when there is none. Each is as likely when all are in memory, or few; else about so."""
         for _ in range(100):
-            if self.complete:
-                if not self.ring:
-                    return None
+            if not self.complete and self.keys > FEW:
+                found = self._random_row(random)
+                if found is not None and self.find(found) is not None:
+                    return found
+            elif self.complete and self.ring:
                 entry = self.ring[random.randrange(len(self.ring))]
-                if self.hot.get(entry.key) is entry and self.find(entry.key) is not None:
+                live: Any = self.hot.get(entry.key)
+                if live is entry and self.find(entry.key) is not None:
                     key: bytes = entry.key
                     return key
-                continue
-            found = self._random_row(random)
-            if found is not None and self.find(found) is not None:
-                return found
-        return next((key for key, _ in self.scan()), None)
+            else:
+                break
+        names = [key for key, _ in self.scan()]
+        return random.choice(names) if names else None
 
     def _random_row(self, random: Random) -> bytes | None:
-        """A key near a random place: half the time of memory, half of the tables."""
+        """A key of memory or of the tables, in proportion.
+
+        Tables cannot count their way to the n-th row. So several rows are drawn by `_descend`, which prefers keys that
+        are unlike the others, and one of them is chosen with a weight that makes up for that: nearly even.
+        """
         if self.ring and random.random() < len(self.hot) / max(1, self.keys):
             entry = self.ring[random.randrange(len(self.ring))]
-            return entry.key if self.hot.get(entry.key) is entry else None
-        head = SPACE.pack(self.space)
-        low, high = head, _after_prefix(head)
-        assert high is not None
-        place = low
-        for _ in range(12):  # each round fixes one more byte where keys begin to differ
-            first = next(self.ds.snapshot.scan(Table.KEYS, low, high), None)
-            last = next(self.ds.snapshot.scan_back(Table.KEYS, high), None)
-            if first is None or last is None or first[0] >= last[0]:
-                return None if first is None else decode(*first)[0]
-            common = 0
-            while common < len(first[0]) and first[0][common] == last[0][common]:
-                common += 1
-            bottom = first[0][common] if common < len(first[0]) else 0
-            pick = random.randint(bottom, last[0][common])
-            place = last[0][:common] + bytes((pick,))
-            low, high = max(low, place), min(high, _after_prefix(place) or high)
-        found = next(self.ds.snapshot.scan(Table.KEYS, place), None)
-        return decode(*found)[0] if found and found[0].startswith(head) else None
+            live: Any = self.hot.get(entry.key)
+            return entry.key if live is entry else None
+        drawn = [found for _ in range(DRAWS) if (found := self._descend(random)) is not None]
+        if not drawn:
+            return None
+        ((row_key, _),) = random.choices(drawn, [1 / chance for _, chance in drawn])
+        return decode(row_key, self.ds.snapshot.get(Table.KEYS, row_key) or b"")[0]
+
+    def _descend(self, random: Random) -> tuple[bytes, float] | None:
+        """(row key, its chance to be drawn): at each byte where keys differ, a random one of those in between."""
+        snapshot = self.ds.snapshot
+        place, chance = SPACE.pack(self.space), 1.0
+        while True:
+            end = _after_prefix(place)
+            assert end is not None
+            low = [row_key for row_key, _ in islice(snapshot.scan(Table.KEYS, place, end), 2)]
+            if not low:
+                return None
+            last = next(row_key for row_key, _ in snapshot.scan_back(Table.KEYS, end) if row_key < end)
+            if low[0] == last:
+                return last, chance
+            common = next((at for at, byte in enumerate(low[0]) if byte != last[at]), len(low[0]))
+            ends = len(low[0]) == common  # the first key is all that they have in common: another choice
+            bottom = low[ends][common]
+            width = last[common] - bottom + 1 + ends
+            pick = random.randint(bottom - ends, last[common])
+            if pick < bottom:
+                return low[0], chance / width
+            found = next(snapshot.scan(Table.KEYS, last[:common] + bytes((pick,)), end))[0]
+            back = snapshot.scan_back(Table.KEYS, found[: common + 1])
+            before = next((row_key for row_key, _ in back if row_key < found), b"")
+            previous = before[common] if before >= low[ends] else bottom - 1
+            chance *= (found[common] - previous) / width
+            place = found[: common + 1]
 
     # -- inside --------------------------------------------------------------------------------------------------
 
@@ -830,7 +855,8 @@ class Dataset:
                 rounds -= 1
                 hand = db.hand if db.hand < len(ring) else 0
                 entry = ring[hand]
-                if db.hot.get(entry.key) is not entry:
+                live: Any = db.hot.get(entry.key)
+                if live is not entry:
                     ring[hand] = ring[-1]
                     ring.pop()
                 elif entry.lsn > applied or entry.tick >= self.tick:

@@ -27,10 +27,17 @@ def _newer_options(argv: Argv, redis: Reply, perdure: Reply) -> bool:
     words = {arg.upper() for arg in argv[2:]}
     if _named(argv, b"set"):
         return bool(words & {b"IFEQ", b"IFNE"}) and _is_error(redis)
+    if _named(argv, b"hscan"):
+        return b"NOVALUES" in words and _is_error(redis)
     return _named(argv, b"bitop") and argv[1:2][0].upper() in (b"DIFF", b"DIFF1", b"ANDOR", b"ONE") and _is_error(redis)
+
+
+def _foreign_cursor(argv: Argv, redis: Reply, perdure: Reply) -> bool:
+    return _named(argv, b"scan") and argv[1].lstrip(b"+0") != b"" and redis[0] == perdure[0] == "*"
 
 
 KNOWN: Final = (
     Difference("BITCOUNT and BITPOS check their arguments also when there is no key", _bad_range_of_nothing),
     Difference("Options of newer versions", _newer_options),
+    Difference("SCAN with a cursor that it did not give begins at the start", _foreign_cursor),
 )

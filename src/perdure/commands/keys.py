@@ -115,7 +115,7 @@ def _expire(unit: bytes, command: str) -> Callable[[Keyspace, Args], Reply]:
         conditions = {word.upper() for word in args[2:]}
         for word in args[2:]:
             if word.upper() not in CONDITIONS:
-                raise ReplyError(f"ERR Unsupported option {errors.shown(word)}")
+                raise ReplyError(f"ERR Unsupported option {word[:1024].decode('latin-1')}")
         if b"NX" in conditions and len(conditions) > 1:
             raise ReplyError(NX_WITH_OTHERS)
         if b"GT" in conditions and b"LT" in conditions:

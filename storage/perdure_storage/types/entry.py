@@ -106,7 +106,7 @@ class Entry:
         raise NotImplementedError
 
     def copy(self, target: Keyspace, key: bytes) -> None:
-        """Make the same value, with the same expiry, at another key. REQUIRES: nothing is there; a collection is loaded."""
+        """Make the same value with the same expiry at another key. REQUIRES: nothing is there; elements are loaded."""
         raise NotImplementedError
 
     # -- for tools: every type says these of itself ----------------------------------------------------------------

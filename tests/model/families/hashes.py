@@ -1,4 +1,4 @@
-"""Hashes: see `commands/hashes.py`. Fields that expire are newer than the judge: see `tests/commands/test_hashes.py`."""
+"""Hashes: see `commands/hashes.py`. Fields that expire are newer than the judge: `tests/commands/test_hashes.py`."""
 
 from __future__ import annotations
 
