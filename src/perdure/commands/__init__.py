@@ -18,6 +18,7 @@ from perdure.commands import (
     sets,
     strings,
     transactions,
+    zsets,
 )
 from perdure.registry import Family
 
@@ -37,6 +38,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
     hashes.COMMANDS,
     lists.COMMANDS,
     sets.COMMANDS,
+    zsets.COMMANDS,
     keys.COMMANDS,
     keys.DATABASES,
     keys.SWAPPING,

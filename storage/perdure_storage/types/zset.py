@@ -1,7 +1,7 @@
 """Sorted sets: members with scores, in the order of (score, member).
 
-Rows of table ZSETS: key `(id u64, member)`, content the score, an IEEE double to the bit. Effects ZSET_PUT and ZSET_DEL.
-There is no index of scores in the tables: whoever asks for an order has the set in memory.
+Rows of table ZSETS: key `(id u64, member)`, content the score, a double to the bit. Effects ZSET_PUT and ZSET_DEL.
+The tables have no index of scores: whoever asks for an order has the set in memory.
 
 In memory a dict from member to score, and `ranking`: (score, member) in a SortedList, where a place is found, and a
 rank counted, in O(log n). Positions are such pairs, or the beginning of one (`before`, `after`); END is behind all.
@@ -53,7 +53,7 @@ class ZSet(Collection):
     beyond the limits of a listpack: Redis never turns back.
     """
 
-    __slots__ = ("scores", "ranking", "order", "wide")
+    __slots__ = ("order", "ranking", "scores", "wide")
     kind = Kind.ZSET.value
     type_name = "zset"
 
@@ -113,7 +113,7 @@ class ZSet(Collection):
         self.touch().effects.append((ZSET_PUT, self.id, *flat))
 
     def remove(self, member: bytes) -> bool:
-        """Remove a member; True when it was there. The caller drops the key when the set is empty (`Keyspace.settle`)."""
+        """Remove a member; True when it was there. The caller drops the key of an empty set (`Keyspace.settle`)."""
         score = self.values.get(member)
         if score is None:
             return False
@@ -154,12 +154,10 @@ class ZSet(Collection):
         start = self._rank_of(low)
         return start, max(start, self._rank_of(high))
 
-    def between_members(self, low: bytes, high: bytes | None) -> tuple[int, int]:
-        """The same for low <= member < high (None: no end), as if all scores were the first one."""
-        if not self.size:
-            return 0, 0
+    def between_members(self, low: bytes | None, high: bytes | None) -> tuple[int, int]:
+        """The same for low <= member < high (None is beyond all), as if all had the score of the first."""
         score = self.ranking[0][0]
-        return self.between((score, low), None if high is None else (score, high))
+        return self.between(END if low is None else (score, low), END if high is None else (score, high))
 
     def _rank_of(self, position: Position) -> int:
         return self.size if position is None else self.ranking.bisect_left(position)
