@@ -43,7 +43,7 @@ DATABASES: Final = 3
 KEYS: Final = [b"k%d" % number for number in range(8)] + [b"long" * 150, b"long" * 150 + b"er", b"\x00\xff", b""]
 FIELDS: Final = [b"f%d" % number for number in range(5)] + [b"field" * 120]
 SIZES: Final = [8] * 12 + [0, 20, 255, 300, 3000, 15_990, 16_000, 16_001, 40_000]
-FAULTS: Final = {"write": 40, "sync": 20, "rename": 10, "unlink": 8, "sync_dir": 15, "commit": 10, "committed": 10}
+FAULTS: Final = {"write": 40, "sync": 20, "rename": 10, "unlink": 8, "sync_dir": 15, "commit": 6, "committed": 6}
 """What a fault can be planned for, and up to how many of them ahead."""
 
 
@@ -191,7 +191,7 @@ class Round:
     def plan_faults(self) -> None:
         random, disk = self.random, self.disk
         for _ in range(random.choice([0, 1, 1, 2])):
-            operation = random.choice(["sync", "sync", *FAULTS])
+            operation = random.choice(["sync", "sync", "commit", *FAULTS])
             number = disk.trace.get(operation, 0) + random.randint(1, 8 if self.uniform else FAULTS[operation])
             fault: BaseException = PowerCut()
             if operation != "committed" and random.random() < 0.5:
