@@ -649,19 +649,22 @@ class Born:
         """The positions with start <= position < stop, as sorted iterators."""
         runs = self._runs
         if self.fresh:
-            for key in self.fresh:
+            fresh, self.fresh = self.fresh, []
+            for at, key in enumerate(fresh):
                 if len(key) > MAX_RAW:
-                    self.long[bounded(b"", key)] = key
-            runs.append(sorted({bounded(b"", key) for key in self.fresh}))
-            self.fresh.clear()
+                    fresh[at] = position = bounded(b"", key)
+                    self.long[position] = key
+            fresh.sort()
+            runs.append(fresh)
             while len(runs) > 1 and len(runs[-2]) < 2 * len(runs[-1]):
                 runs[-2].extend(runs.pop())
                 runs[-1].sort()
         found: list[Iterator[bytes]] = []
         for run in runs:
             low = bisect_left(run, start)
-            if low < len(run) and (stop is None or run[low] < stop):
-                found.append(islice(run, low, len(run) if stop is None else bisect_left(run, stop, low)))
+            high = len(run) if stop is None else bisect_left(run, stop, low)
+            if low < high:
+                found.append(map(run.__getitem__, range(low, high)))  # islice would count its way to `low`
         return found
 
 
