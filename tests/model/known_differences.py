@@ -36,8 +36,20 @@ def _foreign_cursor(argv: Argv, redis: Reply, perdure: Reply) -> bool:
     return _named(argv, b"scan") and argv[1].lstrip(b"+0") != b"" and redis[0] == perdure[0] == "*"
 
 
+def _negative_zero(argv: Argv, redis: Reply, perdure: Reply) -> bool:
+    return argv[0].lower()[:1] in (b"z", b"b") and redis == _unsigned(perdure)
+
+
+def _unsigned(reply: Reply) -> Reply:
+    kind, content = reply
+    if isinstance(content, list):
+        return kind, [_unsigned(item) for item in content]
+    return kind, b"0" if content == b"-0" else content
+
+
 KNOWN: Final = (
     Difference("BITCOUNT and BITPOS check their arguments also when there is no key", _bad_range_of_nothing),
     Difference("Options of newer versions", _newer_options),
     Difference("SCAN with a cursor that it did not give begins at the start", _foreign_cursor),
+    Difference("A score of -0 keeps its sign", _negative_zero),
 )

@@ -1,0 +1,129 @@
+"""Sorted sets: see `commands/zsets.py`. Blocking commands are in `tests/commands/test_zsets.py`."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+from tests.model.differential import (
+    COMMAND_STRATEGIES,
+    KEY,
+    KEYS,
+    NUMBER,
+    OTHER_TYPES,
+    PROBES,
+    SAME,
+    SECONDS,
+    SMALL,
+    command,
+    group,
+    many,
+    optional,
+    random_choice,
+    shuffled,
+    wild,
+    word,
+)
+from tests.model.families.hashes import COUNT, PATTERN, pages
+
+LEXICAL = b"lexical"
+"""A key whose members all have the score 0: only then do ranges of names mean anything."""
+
+MEMBER = st.sampled_from((b"a", b"b", b"c", b"ab", b"", b"\0\xff", b"long member " * 100, b"17"))
+SCORE = (
+    st.sampled_from(
+        (b"0", b"1", b"1.5", b"-2", b"0.1", b"3", b"7.2", b"inf", b"-inf", b"+inf", b"1e17", b"1e300", b"5e-324",
+         b"123456789012345678", b"9007199254740993", b"4e15", b"0x1p3")
+    )
+    | SMALL
+    | st.floats(-1e6, 1e6).map(lambda x: b"%r" % x)
+)  # fmt: skip
+BAD_SCORE = st.sampled_from((b"nan", b"-nan", b"abc", b"", b" 1", b"1 ", b"1e5000", b"(1"))
+END = SCORE | SCORE.map(b"(".__add__)
+BAD_END = BAD_SCORE | st.sampled_from((b"(nan", b"((1", b"(", b" 7", b"( 7", b"0x", b"1e", b"[1", b"1\0x", b"-1e5000"))
+ANY_END = END | END | END | END | END | BAD_END
+RANK = SMALL | SMALL | SMALL | NUMBER
+NAME = MEMBER.map(b"[".__add__) | MEMBER.map(b"(".__add__) | st.sampled_from((b"-", b"+"))
+BAD_NAME = NAME | NAME | NAME | NAME | st.sampled_from((b"", b"a", b"++", b"-a", b"[", b"("))
+LIMIT = optional("LIMIT", RANK, RANK)
+ADD_WORDS = st.lists(word("NX XX GT LT CH INCR CH GT LT"), max_size=2)
+SOURCE = KEY | st.sampled_from((b"plain", LEXICAL, b"nothing"))
+SOURCES = st.lists(SOURCE, min_size=1, max_size=3)
+
+
+def counted(keys: list[bytes]) -> list[bytes]:
+    return [b"%d" % len(keys), *keys]
+
+
+def combination(keys: list[bytes]) -> st.SearchStrategy[list[bytes]]:
+    """numkeys, keys and options that fit."""
+    weights = st.lists(SCORE, min_size=len(keys), max_size=len(keys)).map(lambda weights: [b"WEIGHTS", *weights])
+    return group(
+        st.just(counted(keys)),
+        shuffled(st.just([]) | weights, optional("AGGREGATE", word("SUM MIN MAX"))),
+    )
+
+
+SAME["zrandmember"] = random_choice
+SAME["zscan"] = pages
+
+
+COMMAND_STRATEGIES["sorted_set"] = st.one_of(
+    command("ZADD", KEY, many(SCORE, MEMBER)),
+    command("ZADD", KEY, many(SCORE, MEMBER, least=3, most=6)),
+    command("ZADD", KEY, ADD_WORDS, many(SCORE, MEMBER)),
+    command("ZADD", KEY, "INCR", optional(word("NX XX GT LT")), SCORE, MEMBER),
+    command("ZADD", KEY, optional(word("XX")), many(SCORE | BAD_SCORE, MEMBER)),
+    command("ZADD", LEXICAL, many(b"0", MEMBER, least=2, most=6)),
+    command("ZADD", KEY, word("-0 0"), MEMBER),
+    command("SADD", b"plain", many(MEMBER)),
+    command("ZINCRBY", KEY, SCORE | BAD_SCORE, MEMBER),
+    command("ZREM ZMSCORE", KEY, many(MEMBER)),
+    command("ZREM", KEY, many(MEMBER, least=4, most=8)),
+    command("ZCARD", KEY),
+    command("ZSCORE ZRANK ZREVRANK", KEY, MEMBER),
+    command("ZCOUNT", KEY, ANY_END, ANY_END),
+    command("ZLEXCOUNT", st.just(LEXICAL) | KEY.filter(lambda key: key == b"hash"), BAD_NAME, BAD_NAME),
+    command("ZRANGE ZREVRANGE", KEY, RANK, RANK, optional("WITHSCORES")),
+    command("ZRANGE", KEY, RANK, RANK, shuffled(optional("REV"), optional("WITHSCORES"), LIMIT)),
+    command("ZRANGE", KEY, ANY_END, ANY_END, "BYSCORE", shuffled(optional("REV"), optional("WITHSCORES"), LIMIT)),
+    command("ZRANGE", LEXICAL, BAD_NAME, BAD_NAME, "BYLEX", shuffled(optional("REV"), optional("WITHSCORES"), LIMIT)),
+    command("ZRANGEBYSCORE ZREVRANGEBYSCORE", KEY, ANY_END, ANY_END, shuffled(optional("WITHSCORES"), LIMIT)),
+    command("ZRANGEBYLEX ZREVRANGEBYLEX", LEXICAL, BAD_NAME, BAD_NAME, LIMIT),
+    command("ZRANGESTORE", KEY, SOURCE, RANK, RANK, optional("REV")),
+    command("ZRANGESTORE", KEY, KEY, ANY_END, ANY_END, "BYSCORE", shuffled(optional("REV"), LIMIT)),
+    command("ZRANGESTORE", KEY, LEXICAL, BAD_NAME, BAD_NAME, "BYLEX", shuffled(optional("REV"), LIMIT)),
+    command("ZREMRANGEBYRANK", KEY, RANK, RANK),
+    command("ZREMRANGEBYSCORE", KEY, ANY_END, ANY_END),
+    command("ZREMRANGEBYLEX", LEXICAL, BAD_NAME, BAD_NAME),
+    command("ZUNION ZINTER", SOURCES.flatmap(combination), optional("WITHSCORES")),
+    command("ZUNIONSTORE ZINTERSTORE", KEY, SOURCES.flatmap(combination)),
+    command("ZDIFF", SOURCES.map(counted), optional("WITHSCORES")),
+    command("ZDIFFSTORE", KEY, SOURCES.map(counted)),
+    command("ZINTERCARD", SOURCES.map(counted), optional("LIMIT", NUMBER)),
+    command("ZPOPMIN ZPOPMAX", KEY, optional(RANK)),
+    command("ZMPOP", SOURCES.map(counted), word("MIN MAX"), optional("COUNT", RANK)),
+    command("ZRANDMEMBER", KEY, optional(COUNT.filter(lambda n: len(n) < 12 or n[:1] != b"-" or n[1:2] == b"x"))),
+    command("ZRANDMEMBER", KEY, COUNT.filter(lambda n: n != b"9999999999"), word("WITHSCORES WITHSCORES FOO")),
+    command(
+        "ZSCAN",
+        KEY,
+        word("0 0 x"),
+        shuffled(
+            optional("MATCH", PATTERN), optional("COUNT", st.sampled_from((b"100", b"0", b"-1", b"x"))), optional("FOO")
+        ),
+    ),
+    command("EXPIRE", KEY, SECONDS),
+    command("RENAME COPY", KEY, KEY),
+    command("SET", KEY, MEMBER),
+    command("TTL PERSIST TYPE DEL EXISTS GET", KEY),
+    wild(
+        "ZADD ZINCRBY ZREM ZCARD ZSCORE ZMSCORE ZCOUNT ZRANGE ZREVRANGE ZRANGEBYSCORE ZRANGESTORE ZREMRANGEBYRANK "
+        "ZREMRANGEBYSCORE ZUNION ZINTER ZDIFF ZINTERCARD ZUNIONSTORE ZINTERSTORE ZDIFFSTORE ZPOPMIN ZPOPMAX ZMPOP ZSCAN",
+        KEY
+        | SMALL
+        | st.sampled_from((b"1", b"2", b"a"))
+        | word("WITHSCORES LIMIT BYSCORE REV NX XX GT CH INCR WEIGHTS AGGREGATE SUM MIN MAX COUNT MATCH"),
+        most=8,
+    ),
+)
+ALL = (*KEYS, *OTHER_TYPES, LEXICAL)
+PROBES["sorted_set"] = [("ZRANGE 0 -1 WITHSCORES", ALL), ("ZCARD", ALL), ("TTL", ALL)]
