@@ -7,12 +7,11 @@ Redis does, until its own sweep has passed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import chain, islice
+from itertools import chain
 from math import inf
-from random import Random
 from typing import Final
 
-from perdure import errors, long_double
+from perdure import errors, long_double, sampling
 from perdure.args import INT_MAX, INT_MIN, UNITS, ScanOptions, integer, integer_between, to_integer
 from perdure.args import cursor as parse_cursor
 from perdure.errors import ReplyError
@@ -202,11 +201,6 @@ def _keep_ttl(entry: Hash, field: bytes, value: bytes) -> None:
 
 # -- random fields, pages ------------------------------------------------------------------------------------------
 
-FEW: Final = 64
-"""Fields up to which counting to one is quicker than keeping an order (see `types.order`)."""
-MAX_RANDOM: Final = 10_000_000
-"""Fields that one HRANDFIELD may return: more would only take memory."""
-
 
 @COMMANDS.command(
     "HRANDFIELD key [count [WITHVALUES]]",
@@ -219,7 +213,7 @@ def hrandfield(db: Keyspace, args: Args) -> Reply:
     """Return random fields: up to `count` different ones, or exactly `-count` with repetitions."""
     if len(args) == 1:
         entry = db.hash(args[0])
-        return None if entry is None else _random_field(entry, db.ds.random)
+        return None if entry is None else sampling.one(entry, entry.values, db.ds.random)
     count = integer_between(args[1], -INT_MAX, INT_MAX)
     if len(args) > 3 or (len(args) == 3 and args[2].upper() != b"WITHVALUES"):
         raise errors.syntax()
@@ -228,37 +222,11 @@ def hrandfield(db: Keyspace, args: Args) -> Reply:
     entry = db.hash(args[0])
     if entry is None or not count:
         return []
-    fields = _random_fields(entry, count, db.ds.random)
+    fields = sampling.some(entry, entry.values, count, db.ds.random)
     if len(args) < 3:
         return fields
     values = entry.values
     return Pairs([*chain.from_iterable((field, values[field]) for field in fields)])
-
-
-def _random_field(entry: Hash, random: Random) -> bytes:
-    if entry.size > FEW:
-        return entry.ordered().pick(random)
-    return next(islice(entry.values, random.randrange(entry.size), None))
-
-
-def _random_fields(entry: Hash, count: int, random: Random) -> list[bytes]:
-    """`count` different fields, or `-count` any."""
-    if count < 0:
-        if -count > MAX_RANDOM:
-            raise errors.out_of_range()
-        if entry.size <= FEW:
-            return random.choices([*entry.values], k=-count)
-        pick = entry.ordered().pick
-        return [pick(random) for _ in range(-count)]
-    if count >= entry.size:
-        return [*entry.values]
-    if count * 3 > entry.size or entry.size <= FEW:
-        return random.sample([*entry.values], count)
-    pick = entry.ordered().pick
-    found: dict[bytes, None] = {}
-    while len(found) < count:
-        found[pick(random)] = None
-    return [*found]
 
 
 @COMMANDS.command(
