@@ -6,7 +6,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
 ARGS ?=
-SOURCES = pyproject.toml setup.py $(wildcard storage/perdure_storage/*.pyx src/perdure/*.pyx storage/perdure_storage/*.pxd)
+SOURCES = pyproject.toml setup.py $(shell find src storage -name "*.pyx" -o -name "*.pxd") $(shell sed -n "s/.*: \"\(.*\)\",/\1/p" setup.py)
 
 .PHONY: run test check lint types imports smoke bench crash differential pure clean
 

@@ -9,7 +9,15 @@ from setuptools import Extension, setup
 
 COMPILED = {
     "perdure_storage._fast": "storage/perdure_storage/_fast.pyx",
+    "perdure_storage.keyspace": "storage/perdure_storage/keyspace.py",
+    "perdure_storage.types.entry": "storage/perdure_storage/types/entry.py",
+    "perdure_storage.types.hash": "storage/perdure_storage/types/hash.py",
+    "perdure_storage.types.string": "storage/perdure_storage/types/string.py",
+    "perdure_storage.wal": "storage/perdure_storage/wal.py",
     "perdure._fast": "src/perdure/_fast.pyx",
+    "perdure.dispatch": "src/perdure/dispatch.py",
+    "perdure.registry": "src/perdure/registry.py",
+    "perdure.session": "src/perdure/session.py",
 }
 
 
@@ -22,7 +30,9 @@ def extensions() -> list[Extension]:
     except ImportError:
         return []
     found = [Extension(name, [source], optional=True) for name, source in COMPILED.items()]
-    modules: list[Extension] = cythonize(found, language_level=3, compiler_directives={"annotation_typing": False})
+    modules: list[Extension] = cythonize(
+        found, language_level=3, include_path=["src", "storage"], compiler_directives={"annotation_typing": False}
+    )
     return modules
 
 

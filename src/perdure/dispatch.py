@@ -124,7 +124,7 @@ def finish(server: Server) -> ReplyError | None:
     changed, moved = None, False
     if server.watchers or server.waited_for or server.on_change is not None:
         changed = [(effect[1], effect[2]) for effect in effects if effect[0] in KEY_LEVEL]
-        moved = any(effect[0] == SPACES for effect in effects)
+        moved = SPACES in [effect[0] for effect in effects]
     try:
         server.engine.commit()
     except StorageError as error:

@@ -91,26 +91,6 @@ class Command:
         "stale", "step", "subcommands", "summary", "tips", "usage", "words", "write",
     )  # fmt: skip
 
-    write: bool
-    readonly: bool
-    denyoom: bool
-    admin: bool
-    pubsub: bool
-    noscript: bool
-    blocking: bool
-    loading: bool
-    stale: bool
-    skip_monitor: bool
-    skip_slowlog: bool
-    asking: bool
-    fast: bool
-    no_auth: bool
-    no_multi: bool
-    no_async_loading: bool
-    allow_busy: bool
-    no_mandatory_keys: bool
-    movablekeys: bool
-    record_only: bool
 
     def __init__(self, name: bytes, handler: Handler, family: Family, usage: str) -> None:
         self.name = name

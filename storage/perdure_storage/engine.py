@@ -149,23 +149,14 @@ class Engine:
 
         Raises LogFull or LogPoisoned; then the transaction has been undone.
         """
-        dataset = self.dataset
-        effects = dataset.effects
-        if dataset.touched or dataset.counted:
-            dataset.seal()
-        elif not effects:
-            return dataset.lsn - 1
         try:
-            lsn = self.log.append(effects)
+            return self.dataset.commit(self.log)
         except LogFull:
             self.restore(self.log.next_lsn - 1)
             raise
         except StorageError:
             self.restore(self.log.durable_lsn)
             raise
-        effects.clear()
-        dataset.lsn = lsn + 1
-        return lsn
 
     def sync(self) -> None:
         """Make everything committed durable. Raises LogPoisoned; then the dataset is back at what was durable."""

@@ -23,10 +23,12 @@ from random import Random
 from typing import Any, Final, TypeVar
 
 from perdure_storage import effects as fx
+from perdure_storage.effects import STRING
 from perdure_storage.codec import unpack
 from perdure_storage.errors import Corruption, TooLarge, WrongType
 from perdure_storage.records import COUNT_PREFIX, COUNTS, DUE, SPACE, Record, decode, expiry_key, record_key
 from perdure_storage.tables import MAX_RAW, Snapshot, Table, bounded, split_key
+from perdure_storage.wal import Log
 from perdure_storage.types.entry import Collection, DefaultLimits, Entry, Kind, Limits
 from perdure_storage.types.hash import Hash
 from perdure_storage.types.list import List
@@ -99,14 +101,15 @@ class Keyspace:
             entry = self._load(key)
             if entry is None:
                 return None
-        elif entry.kind == 0:
+        elif type(entry) is Gone:
             return None
+        live: Entry = entry
         ds = self.ds
-        if entry.expire and entry.expire <= ds.now and not ds.keep_expired:
-            self.expire_key(entry)
+        if live.expire and live.expire <= ds.now and not ds.keep_expired:
+            self.expire_key(live)
             return None
-        entry.tick = ds.tick
-        return entry
+        live.tick = ds.tick
+        return live
 
     def lookup(self, key: bytes) -> Any:
         """`find`, counted as a hit or a miss: for commands that read."""
@@ -119,19 +122,19 @@ class Keyspace:
 
     def string(self, key: bytes) -> Value | None:
         """The string at `key`, for reading: hit or miss counted."""
+        ds = self.ds
         entry = self.hot.get(key)
         if type(entry) is not String or entry.expire:
             entry = self.find(key)
             if entry is None:
-                self.ds.misses += 1
+                ds.misses += 1
                 return None
             if type(entry) is not String:
                 raise WrongType
-        ds = self.ds
+        string: String = entry
         ds.hits += 1
-        entry.tick = ds.tick
-        value: Value = entry.value
-        return value
+        string.tick = ds.tick
+        return string.value
 
     def find_string(self, key: bytes) -> String | None:
         """The string entry at `key`, for a change that depends on it. Not counted."""
@@ -201,9 +204,11 @@ class Keyspace:
     def edit_hash(self, key: bytes) -> Hash:
         """The hash at `key`, made if absent. The caller must add a field to a new one."""
         entry = self.hot.get(key)
-        if type(entry) is Hash and entry.fields is not None and not entry.expire and not entry.ttl:
-            entry.tick = self.ds.tick
-            return entry
+        if type(entry) is Hash:
+            found: Hash = entry
+            if found.fields is not None and not found.expire and not found.ttl:
+                found.tick = self.ds.tick
+                return found
         entry = self.find_hash(key)
         return entry if entry is not None else self.create(Hash, key)
 
@@ -232,15 +237,16 @@ class Keyspace:
         if entry is None and not self.complete:
             entry = self._load(key)
         if type(entry) is String:
-            due = entry.expire
-            self.used += len(value) - len(entry.value)
-            entry.value = value
-            entry.expire = expire
-            entry.lsn = ds.lsn
-            entry.tick = ds.tick
-            if entry.id:
-                ds.effects.append((fx.FREE, entry.id, int(Kind.CHUNKED)))
-                entry.id = 0
+            string: String = entry
+            due = string.expire
+            self.used += len(value) - len(string.value)
+            string.value = value
+            string.expire = expire
+            string.lsn = ds.lsn
+            string.tick = ds.tick
+            if string.id:
+                ds.effects.append((fx.FREE, string.id, Kind.CHUNKED.value))
+                string.id = 0
             if (due == 0) != (expire == 0):
                 self.expires += 1 if expire else -1
                 ds.counted.add(self)
@@ -248,13 +254,13 @@ class Keyspace:
             if entry is not None and entry.kind != 0:
                 self.remove(entry)
             due = 0
-            entry = String(self, key, ds.lsn, expire, 0, value)
-            self._insert(entry)
+            string = String(self, key, ds.lsn, expire, 0, value)
+            self._insert(string)
         if len(value) > INLINE_MAX:
-            entry.id = ds.new_id()
+            string.id = ds.new_id()
         if expire and expire != due:
             heappush(ds.young.due, (expire, self.space, key))
-        ds.effects.append((fx.STRING, self.space, key, value, expire, due, entry.id))
+        ds.effects.append((STRING, self.space, key, value, expire, due, string.id))
 
     def replace_string(self, entry: String, value: bytes) -> None:
         """Another value for a live string, its expiry kept: `set_string` without looking again."""
@@ -266,7 +272,7 @@ class Keyspace:
         entry.value = value
         entry.lsn = ds.lsn
         expire = entry.expire
-        ds.effects.append((fx.STRING, self.space, entry.key, value, expire, expire, 0))
+        ds.effects.append((STRING, self.space, entry.key, value, expire, expire, 0))
 
     def patch_string(self, entry: String, offset: int, data: Value) -> None:
         """Overwrite part of a string, filling with zeros up to `offset`; logs the part where that is shorter."""
@@ -278,7 +284,7 @@ class Keyspace:
         size = max(before, offset + len(data))
         if size > INLINE_MAX and not entry.id:  # it outgrows its record: what there is goes into chunks first
             entry.id = ds.new_id()
-            ds.effects.append((fx.STRING, self.space, entry.key, bytes(value), entry.expire, entry.expire, entry.id))
+            ds.effects.append((STRING, self.space, entry.key, bytes(value), entry.expire, entry.expire, entry.id))
         if type(value) is not bytearray:
             value = entry.value = bytearray(value)
         if offset > before:
@@ -287,7 +293,7 @@ class Keyspace:
         self.used += size - before
         entry.lsn = ds.lsn
         if size <= WHOLE_MAX:
-            ds.effects.append((fx.STRING, self.space, entry.key, bytes(value), entry.expire, entry.expire, 0))
+            ds.effects.append((STRING, self.space, entry.key, bytes(value), entry.expire, entry.expire, 0))
         else:
             ds.effects.append((fx.PATCH, self.space, entry.key, entry.id, offset, bytes(data), size))
 
@@ -386,7 +392,7 @@ class Keyspace:
                 (fx.RECORD, target.space, new_key, int(Kind.CHUNKED), moved.id, size, expire, expire, 0)
             )
         else:
-            ds.effects.append((fx.STRING, target.space, new_key, moved.value, expire, 0, 0))
+            ds.effects.append((STRING, target.space, new_key, moved.value, expire, 0, 0))
 
     def expire_key(self, entry: Any) -> None:
         """The key's time has come: lazy access and sweep both end here."""
@@ -774,6 +780,21 @@ class Dataset:
                 effects.append((fx.COUNT, db.space, db.keys, db.expires))
             self.counted.clear()
         return effects
+
+    def commit(self, log: Log) -> int:
+        """Append the open transaction to the log; returns its LSN, or the last one when nothing changed.
+
+        Raises what `Log.append` raises; the transaction is then still open.
+        """
+        if self.touched or self.counted:
+            self.seal()
+        effects = self.effects
+        if not effects:
+            return self.lsn - 1
+        lsn = log.append(effects)
+        effects.clear()
+        self.lsn = lsn + 1
+        return lsn
 
     def next_transaction(self, lsn: int) -> None:
         """The sealed effects are in the log; the next transaction will get `lsn`."""

@@ -74,15 +74,8 @@ class Entry:
 
     __slots__ = ("db", "key", "lsn", "tick", "expire", "id")
 
-    kind: ClassVar[int]
-    type_name: ClassVar[str]
-
-    db: Keyspace
-    key: bytes
-    lsn: int
-    tick: int
-    expire: int
-    id: int
+    kind: ClassVar[int] = 0
+    type_name: ClassVar[str] = "none"
 
     def __init__(self, db: Keyspace, key: bytes, lsn: int, expire: int, ident: int) -> None:
         self.db = db
@@ -144,14 +137,11 @@ class Collection(Entry):
 
     __slots__ = ("size", "logged_due", "weight")
 
-    folds: ClassVar[dict[int, Callable[..., None]]]
+    folds: ClassVar[dict[int, Callable[..., None]]] = {}
     """Its effects as row changes: `fold(rows, id, *rest)`, by the number of the effect."""
-    replays: ClassVar[dict[int, Callable[..., None]]]
+    replays: ClassVar[dict[int, Callable[..., None]]] = {}
     """Its effects on a value in memory, loaded: `replay(value, *rest)`."""
 
-    size: int
-    logged_due: int
-    weight: int
 
     def __init__(self, db: Keyspace, key: bytes, lsn: int, expire: int, ident: int, *, new: bool = True) -> None:
         """`new`: there are no rows, so the value is loaded, and empty."""

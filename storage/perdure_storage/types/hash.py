@@ -23,6 +23,36 @@ EXPIRE: Final = Struct("<Q")
 ID: Final = Struct(">Q")
 
 
+def fold_put(rows: list[Rows], ident: int, *triples: bytes | int) -> None:
+    """HASH_PUT as row changes."""
+    table, prefix = rows[Table.HASHES], ID.pack(ident)
+    flat = iter(triples)
+    for field, value, expire in zip(flat, flat, flat, strict=True):
+        assert isinstance(field, bytes) and isinstance(value, bytes) and isinstance(expire, int)
+        table[bounded(prefix, field)] = with_key(field, EXPIRE.pack(expire) + value)
+
+
+def fold_del(rows: list[Rows], ident: int, *fields: bytes) -> None:
+    """HASH_DEL as row changes."""
+    table, prefix = rows[Table.HASHES], ID.pack(ident)
+    for field in fields:
+        table[bounded(prefix, field)] = None
+
+
+def replay_put(value: Hash, *triples: bytes | int) -> None:
+    """HASH_PUT on a value in memory."""
+    flat = iter(triples)
+    for field, content, expire in zip(flat, flat, flat, strict=True):
+        assert isinstance(field, bytes) and isinstance(content, bytes) and isinstance(expire, int)
+        value.set(field, content, expire)
+
+
+def replay_del(value: Hash, *fields: bytes) -> None:
+    """HASH_DEL on a value in memory."""
+    for field in fields:
+        value.delete(field)
+
+
 class Hash(Collection):
     """`fields` is None until loaded. REQUIRES for all but the record: `loaded`.
 
@@ -33,9 +63,9 @@ class Hash(Collection):
     __slots__ = ("fields", "ttl", "order", "wide", "_expiries")
     kind = Kind.HASH.value
     type_name = "hash"
+    folds = {HASH_PUT: fold_put, HASH_DEL: fold_del}
+    replays = {HASH_PUT: replay_put, HASH_DEL: replay_del}
 
-    fields: dict[bytes, bytes] | None
-    ttl: dict[bytes, int]
 
     def __init__(self, db: Keyspace, key: bytes, lsn: int, expire: int, ident: int, *, new: bool = True) -> None:
         super().__init__(db, key, lsn, expire, ident, new=new)
@@ -207,37 +237,3 @@ class Hash(Collection):
     def weigh_row(table: Table, row_key: bytes, content: bytes) -> int:
         EXPIRE.unpack_from(split_key(ID.size, row_key, content)[1])
         return 1
-
-
-def fold_put(rows: list[Rows], ident: int, *triples: bytes | int) -> None:
-    """HASH_PUT as row changes."""
-    table, prefix = rows[Table.HASHES], ID.pack(ident)
-    flat = iter(triples)
-    for field, value, expire in zip(flat, flat, flat, strict=True):
-        assert isinstance(field, bytes) and isinstance(value, bytes) and isinstance(expire, int)
-        table[bounded(prefix, field)] = with_key(field, EXPIRE.pack(expire) + value)
-
-
-def fold_del(rows: list[Rows], ident: int, *fields: bytes) -> None:
-    """HASH_DEL as row changes."""
-    table, prefix = rows[Table.HASHES], ID.pack(ident)
-    for field in fields:
-        table[bounded(prefix, field)] = None
-
-
-def replay_put(value: Hash, *triples: bytes | int) -> None:
-    """HASH_PUT on a value in memory."""
-    flat = iter(triples)
-    for field, content, expire in zip(flat, flat, flat, strict=True):
-        assert isinstance(field, bytes) and isinstance(content, bytes) and isinstance(expire, int)
-        value.set(field, content, expire)
-
-
-def replay_del(value: Hash, *fields: bytes) -> None:
-    """HASH_DEL on a value in memory."""
-    for field in fields:
-        value.delete(field)
-
-
-Hash.folds = {HASH_PUT: fold_put, HASH_DEL: fold_del}
-Hash.replays = {HASH_PUT: replay_put, HASH_DEL: replay_del}

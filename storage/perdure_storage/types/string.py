@@ -37,7 +37,6 @@ class String(Entry):
     kind = Kind.STRING.value
     type_name = "string"
 
-    value: Value
 
     def __init__(self, db: Keyspace, key: bytes, lsn: int, expire: int, ident: int, value: Value) -> None:
         self.db = db

@@ -1,0 +1,17 @@
+# C fields of the compiled `Hash`; the same names as its __slots__.
+
+import cython
+
+from perdure_storage.keyspace cimport Dataset, Keyspace
+from perdure_storage.types.entry cimport Collection
+
+
+cdef class Hash(Collection):
+    cdef public dict fields
+    cdef public dict ttl
+    cdef public object order
+    cdef public bint wide
+    cdef public list _expiries
+
+    @cython.locals(db=Keyspace, ds=Dataset, fields=dict, weight="long long")
+    cpdef object set(self, bytes field, bytes value, expire=*)

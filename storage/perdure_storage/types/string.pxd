@@ -1,0 +1,5 @@
+from perdure_storage.types.entry cimport Entry
+
+
+cdef class String(Entry):
+    cdef public object value
