@@ -178,6 +178,10 @@ class Keyspace:
 
     def find_collection(self, key: bytes, kind: type[C]) -> C | None:
         """The same, not counted: for changes."""
+        entry = self.hot.get(key)
+        if type(entry) is kind and not entry.expire and entry.loaded:
+            entry.tick = self.ds.tick
+            return entry
         entry = self.find(key)
         if entry is None:
             return None

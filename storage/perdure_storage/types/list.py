@@ -38,6 +38,8 @@ MANY: Final = 1000
 NODE_BYTES: Final = (4096, 8192, 16384, 32768, 65536)
 """What -1 to -5 mean as a limit of Redis' list-max-listpack-size."""
 SAFE_BYTES: Final = 8192
+MOST_VALUES: Final = 1 << 15
+"""So many values are beyond every limit."""
 
 
 class List(Collection):
@@ -247,6 +249,8 @@ class List(Collection):
 
     def _shrunk(self, count: int, weight: int) -> None:
         """There were `count` values that weighed so much."""
+        if self.wide and self.size > MOST_VALUES:
+            return
         if self.wide or self._too_large(count, weight):
             self.wide = self._too_large(2 * self.size, 2 * self.weight)
 
