@@ -79,7 +79,7 @@ class MemoryFile:
             self._write(data, offset)
             raise
         grown = max(0, offset + len(data) - len(self._inode.content))
-        if self._disk.used + grown > self._disk.capacity:
+        if grown and self._disk.used + grown > self._disk.capacity:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._disk.used += grown
         self._write(data, offset)

@@ -95,12 +95,12 @@ def test_a_log_cut_at_any_byte_is_an_exact_prefix(how: str) -> None:
 
 
 def test_a_flipped_bit_anywhere_is_never_served() -> None:
-    """Refused with file and offset, where a later record shows that it was durable; cut, where it is the last record."""
+    """Refused with file and offset where a later record shows that it was durable; cut where it is the last one."""
     log = written(8)
     ((path),) = log.segments()
     whole = bytes(log.content(path))
     last = log.ends[-2][1]
-    for at in range(0, used_bytes(whole)):
+    for at in range(used_bytes(whole)):
         damaged = bytearray(whole)
         damaged[at] ^= 1 << at % 8
         log.put(path, damaged)
@@ -142,7 +142,7 @@ def test_a_record_is_vouched_for_by_the_one_after_it_only_once_it_was_durable() 
 def test_what_the_tables_hold_cannot_be_missing_in_the_log() -> None:
     log = written(3)
     assert find_tail(log.disk, applied_lsn=3).last_lsn == 3
-    with pytest.raises(Corruption, match="the tables shows? that 4 was durable"):
+    with pytest.raises(Corruption, match=r"the tables shows? that 4 was durable"):
         find_tail(log.disk, applied_lsn=4)
 
 

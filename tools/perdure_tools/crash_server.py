@@ -307,17 +307,11 @@ class Client:
         applied = next((number for number, each in enumerate(states) if _present(each) == found), None)
         lost = unwritten = 0
         if applied is None:
-            allowed: dict[bytes, set[bytes | None]] = {}
-            for each in states:
-                for name, value in each.items():
-                    allowed.setdefault(name, set()).add(value)
-            for name in {**allowed, **found}:
+            for name in {**state, **found}:
                 value = found.get(name)
-                if value not in allowed.get(name, {None}):
-                    if value is None or value in self.written.get(name, ()):
-                        lost += 1
-                    else:
-                        unwritten += 1
+                if value not in {each.get(name) for each in states}:
+                    known = value is None or value in self.written.get(name, ())
+                    lost, unwritten = lost + known, unwritten + (not known)
             if not lost + unwritten:
                 lost = 1  # each key alone could be so, all of them together could not
         self.known = dict(found)
