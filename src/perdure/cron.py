@@ -14,6 +14,8 @@ TICK_S: Final = 0.1
 CATCH_UP_S: Final = 0.002
 SWEEP_LIMIT: Final = 100
 EVICT_LIMIT: Final = 2000
+DIRTY_SHARE: Final = 8
+"""Writers are slowed when dirty entries take more than `maxmemory` and this fraction of it."""
 CHECKPOINT_SHARE: Final = 8
 """A checkpoint is asked for when the log is ahead by this fraction of the lag that is allowed."""
 SAMPLES: Final = 5
@@ -112,18 +114,14 @@ def close_idle(server: Server) -> None:
 
 
 def check_lag(server: Server) -> None:
-    """Ask for a checkpoint when the log is far enough ahead; slow writers when it is too far."""
+    """Ask for a checkpoint when the log is far enough ahead; slow writers when it, or dirty memory, is too far."""
     engine = server.engine
     limit = engine.options.lag_bytes
     lag = engine.lag_bytes
-    if lag > limit // CHECKPOINT_SHARE:
+    if lag > limit // CHECKPOINT_SHARE or server.all_dirty:
         checkpoint(server)
-    over = lag > limit and not engine.checkpoint_error
-    if server.throttled != over:
-        server.throttled = over
-        if not over:
-            server.unthrottle()
-    elif not over:
+    server.throttled = (lag > limit or server.all_dirty) and not engine.checkpoint_error
+    if not server.throttled:
         server.unthrottle()
 
 
@@ -136,14 +134,20 @@ def checkpoint(server: Server) -> None:
 
 
 def limit_memory(server: Server) -> None:
-    """Keep to `maxmemory`: drop clean entries, or delete keys when Redis' own policies are asked for."""
+    """Keep to `maxmemory`: drop clean entries, or delete keys when Redis' own policies are asked for.
+
+    Runs at the end of every tick, a bounded number of entries at a time. When what is left is dirty, the tables have to
+    catch up first, and writers are slowed until then.
+    """
     config, dataset = server.config, server.dataset
+    server.all_dirty = False
     if not config.maxmemory or dataset.used <= config.maxmemory:
         return
     if config.maxmemory_policy != "noeviction":
         evict_keys(server)
     elif not dataset.evict(config.maxmemory, EVICT_LIMIT):
-        checkpoint(server)
+        server.all_dirty = dataset.used > config.maxmemory + config.maxmemory // DIRTY_SHARE
+        check_lag(server)
 
 
 def evict_keys(server: Server) -> bool:

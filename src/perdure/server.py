@@ -119,6 +119,7 @@ class Server:
         self.strangers: dict[Session, None] = {}
         self.choked: dict[Connection, int] = {}
         self.throttled = False
+        self.all_dirty = False
         self._slowed: list[Connection] = []
         self.wakeups = Wakeups(self.rerun, self.reply_to_parked)
         self.waited_for = self.wakeups.by_key
@@ -447,6 +448,8 @@ class Server:
                     session.peer.close()
         if self.unsafe and not self.sync_thread.busy:
             self.start_sync()
+        if self.config.maxmemory:
+            cron.limit_memory(self)
         if self.dataset.effects:  # expired on the way by something that was no command
             self.engine.commit()
 
