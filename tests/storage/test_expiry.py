@@ -239,14 +239,14 @@ def test_a_renamed_key_takes_its_expiry_along() -> None:
 def test_a_refused_sweep_is_done_again() -> None:
     """Undone for want of disk space, the keys are there again, before the place that the sweep had reached."""
     world = opened(segment_size=2048)
-    for number in range(60):
+    for number in range(200):
         world.put(b"k%d" % number, b"v", due(world, 10))
     world.engine.checkpoint()
     world.advance(10)
     world.disk.capacity = 0
     with pytest.raises(LogFull):  # more deletions than a segment holds
-        world.engine.sweep(100)
-    assert world.engine[0].keys == 60
+        world.engine.sweep(1000)
+    assert world.engine[0].keys == 200
     world.disk.capacity = 1 << 40
-    assert world.engine.sweep(100) == 60
+    assert world.engine.sweep(1000) == 200
     assert world.engine[0].keys == 0
