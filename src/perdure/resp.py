@@ -7,7 +7,7 @@ Replies. Handlers return plain Python values, and the exact type says what goes 
     int                integer                 :7\r\n
     None               null                    $-1\r\n        RESP3: _\r\n
     bool               integer                 :1\r\n         RESP3: #t\r\n
-    float              bulk string             $3\r\n0.5\r\n  RESP3: ,0.5\r\n
+    float, Decimal     bulk string             $3\r\n0.5\r\n  RESP3: ,0.5\r\n
     list, tuple        array                   *2\r\n...
     dict, Map          flat array              *4\r\n...      RESP3: %2\r\n...
     Pairs              flat array              *4\r\n...      RESP3: *2\r\n*2\r\n...
@@ -91,6 +91,15 @@ class Verbatim:
         self.fmt = fmt
 
 
+class Decimal:
+    """A double in a form of its own: without an exponent, say."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+
+
 class BigNumber:
     """An integer that need not fit 64 bits."""
 
@@ -116,7 +125,7 @@ NULL_ARRAY: Final = NullArray()
 
 Reply: TypeAlias = (
     "bytes | bytearray | str | int | float | Sequence[Reply] | Mapping[Any, Reply]"
-    " | Map | Pairs | Set | Push | Verbatim | BigNumber | NullArray | ReplyError | None"
+    " | Map | Pairs | Set | Push | Verbatim | Decimal | BigNumber | NullArray | ReplyError | None"
 )
 
 # -- encoding ------------------------------------------------------------------------------------------------------
@@ -275,6 +284,7 @@ WRITERS2: Final[dict[type, Writer]] = COMMON_WRITERS | {
     type(None): lambda out, reply: out.append(NULL2),
     bool: lambda out, reply: out.append(INTS[reply]),
     float: lambda out, reply: out.append(_bulk(format_double(reply))),
+    Decimal: lambda out, reply: out.append(_bulk(reply.text)),
     dict: lambda out, reply: _nest2(out, _flat(reply)),
     Map: lambda out, reply: _nest2(out, list(reply.items)),
     Pairs: lambda out, reply: _nest2(out, list(reply.items)),
@@ -289,6 +299,7 @@ WRITERS3: Final[dict[type, Writer]] = COMMON_WRITERS | {
     type(None): lambda out, reply: out.append(NULL3),
     bool: lambda out, reply: out.append(b"#t\r\n" if reply else b"#f\r\n"),
     float: lambda out, reply: out.append(b",%b\r\n" % format_double(reply)),
+    Decimal: lambda out, reply: out.append(b",%b\r\n" % reply.text),
     dict: lambda out, reply: _map3(out, Map(_flat(reply))),
     Map: _map3,
     Pairs: _pairs3,

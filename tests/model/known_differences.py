@@ -37,7 +37,7 @@ def _foreign_cursor(argv: Argv, redis: Reply, perdure: Reply) -> bool:
 
 
 def _negative_zero(argv: Argv, redis: Reply, perdure: Reply) -> bool:
-    return argv[0].lower()[:1] in (b"z", b"b") and redis == _unsigned(perdure)
+    return argv[0].lower()[:1] in (b"z", b"b") and _unsigned(redis) == _unsigned(perdure)
 
 
 def _unsigned(reply: Reply) -> Reply:
