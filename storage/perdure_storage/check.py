@@ -54,6 +54,7 @@ KIND_TABLES: Final[dict[int, tuple[Table, ...]]] = {
     Kind.CHUNKED: String.tables,
     **{kind: value.tables for kind, value in COLLECTIONS.items()},
 }
+SIDE_TABLES: Final = frozenset(table for value in VALUES for table in value.side_tables)
 
 
 class Finding(NamedTuple):
@@ -514,7 +515,7 @@ class _TableCheck:
         for table in ROW_TYPES:
             missing = {ident for ident, what in self.window.items() if table in KIND_TABLES.get(what >> 56, ())}
             yield from self._rows_by_id(table, low, high, missing)
-            for ident in sorted(missing):
+            for ident in sorted(missing) if table not in SIDE_TABLES else ():
                 yield error(f"table {table.name.lower()} id {ident}", f"{self._size(ident)} elements, but no rows")
 
     def _size(self, ident: int) -> int:
@@ -559,7 +560,7 @@ class _TableCheck:
         if what is None or table not in KIND_TABLES.get(what >> 56, ()):
             if not self._is_garbage(ident):
                 yield error(where, f"{rows} rows belong to no key and are not garbage")
-        elif sound and weight != self._size(ident):
+        elif sound and weight != self._size(ident) and table not in SIDE_TABLES:
             yield error(where, f"rows stand for {weight}, the key's record says {self._size(ident)}")
 
 

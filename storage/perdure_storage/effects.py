@@ -36,6 +36,15 @@ SET_ADD: Final = 30
 SET_DEL: Final = 31
 ZSET_PUT: Final = 40
 ZSET_DEL: Final = 41
+STREAM_ADD: Final = 50
+STREAM_DEL: Final = 51
+STREAM_SET: Final = 52
+GROUP_SET: Final = 60
+GROUP_DEL: Final = 61
+CONSUMER_SET: Final = 62
+CONSUMER_DEL: Final = 63
+PENDING_PUT: Final = 64
+PENDING_DEL: Final = 65
 
 LAYOUT: Final[dict[int, tuple[str, str, str]]] = {
     STRING: ("string", "space key value expire prev_due id", "the key holds this string, if long in chunks under id"),
@@ -55,6 +64,27 @@ LAYOUT: Final[dict[int, tuple[str, str, str]]] = {
     SET_DEL: ("set_del", "id member...", "these are no members"),
     ZSET_PUT: ("zset_put", "id (member score)...", "each member has this score"),
     ZSET_DEL: ("zset_del", "id member...", "these are no members"),
+    STREAM_ADD: (
+        "stream_add",
+        "id ms seq deleted_ms deleted_seq added (field value)...",
+        "the entry ms-seq has these fields; and stream_set with it as the last one",
+    ),
+    STREAM_DEL: ("stream_del", "id (ms seq)...", "the entries are gone"),
+    STREAM_SET: (
+        "stream_set",
+        "id last_ms last_seq deleted_ms deleted_seq added",
+        "the greatest id there ever was, the greatest taken out by name (0 0: none), how many entries were added",
+    ),
+    GROUP_SET: ("group_set", "id group name last_ms last_seq read", "the group is there, and has read up to that"),
+    GROUP_DEL: ("group_del", "id group", "the group is gone; its consumers went before"),
+    CONSUMER_SET: ("consumer_set", "id group consumer name seen active", "the consumer is there, and was then"),
+    CONSUMER_DEL: ("consumer_del", "id group consumer", "the consumer is gone; what was pending for it went before"),
+    PENDING_PUT: (
+        "pending_put",
+        "id group consumer (ms seq delivered count)...",
+        "the entries are pending for the consumer",
+    ),
+    PENDING_DEL: ("pending_del", "id group (ms seq)...", "the entries are pending in the group no more"),
 }
 
 KEY_LEVEL: Final = frozenset((STRING, PATCH, RECORD, EXPIRE, DELETE))

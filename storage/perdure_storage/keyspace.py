@@ -33,6 +33,7 @@ from perdure_storage.types.entry import Collection, DefaultLimits, Entry, Kind, 
 from perdure_storage.types.hash import Hash
 from perdure_storage.types.list import List
 from perdure_storage.types.set import Set
+from perdure_storage.types.stream import Stream
 from perdure_storage.types.string import INLINE_MAX, WHOLE_MAX, String, Value, load_chunks
 from perdure_storage.types.zset import ZSet
 
@@ -44,7 +45,9 @@ FEW: Final = 1000
 """So many keys can be listed to choose one at random."""
 DRAWS: Final = 8
 
-COLLECTIONS: Final[dict[int, type[Collection]]] = {Kind.HASH: Hash, Kind.LIST: List, Kind.SET: Set, Kind.ZSET: ZSet}
+COLLECTIONS: Final[dict[int, type[Collection]]] = {
+    Kind.HASH: Hash, Kind.LIST: List, Kind.SET: Set, Kind.ZSET: ZSet, Kind.STREAM: Stream,
+}  # fmt: skip
 """What keeps each kind of collection. A new type joins by being named here."""
 
 C = TypeVar("C", bound=Collection)
@@ -317,7 +320,8 @@ class Keyspace:
         return len(entry.value)
 
     def create(self, kind: type[C], key: bytes) -> C:
-        """A new, empty collection at a free key. REQUIRES: at least one element is added in this transaction."""
+        """A new, empty collection at a free key. REQUIRES: at least one element is added in this transaction, or it is
+        a stream whose beginning is logged."""
         entry = kind(self, key, 0, 0, self.ds.new_id())
         self._insert(entry)
         return entry

@@ -44,7 +44,8 @@ class Kind(IntEnum):
 
 
 class Limits(Protocol):
-    """Up to which sizes Redis would keep values in a compact form. Only what OBJECT ENCODING answers depends on it."""
+    """Up to which sizes Redis would keep values in a compact form. What OBJECT ENCODING answers depends on it, and how
+    much of a stream `~` trims at a time."""
 
     hash_max_listpack_entries: int
     hash_max_listpack_value: int
@@ -54,6 +55,8 @@ class Limits(Protocol):
     set_max_listpack_value: int
     zset_max_listpack_entries: int
     zset_max_listpack_value: int
+    stream_node_max_entries: int
+    stream_node_max_bytes: int
 
 
 class DefaultLimits:
@@ -67,6 +70,8 @@ class DefaultLimits:
     set_max_listpack_value = 64
     zset_max_listpack_entries = 128
     zset_max_listpack_value = 64
+    stream_node_max_entries = 100
+    stream_node_max_bytes = 4096
 
 
 class Entry:
@@ -106,6 +111,8 @@ class Entry:
 
     tables: ClassVar[tuple[Table, ...]] = ()
     """Where its rows are, each prefixed with the key's id."""
+    side_tables: ClassVar[tuple[Table, ...]] = ()
+    """Those of them whose rows are not counted in the record's size: there may be any number, also none."""
     expire_at: ClassVar[int | None] = None
     """The place in an element of its own expiry, for a type whose elements can expire."""
 
