@@ -80,7 +80,9 @@ class Replay:
             db.set_string(key, moved.value, expire)
             db.hot[key].id = ident
             return
-        entry = self._by_id.get(ident) or here or self._collection(ident, kind)
+        entry = self._by_id.get(ident)
+        if entry is None:  # an empty collection counts as false
+            entry = here if here is not None else self._collection(ident, kind)
         if entry is not here:
             entry.db, entry.key = db, key
             if here is None:

@@ -29,7 +29,7 @@ ZERO: Final = 1 << 63
 """Slot 0 in a row key: added to a signed number it gives one that sorts right."""
 ID: Final = Struct(">Q")
 
-VALUE_COST: Final = 60
+VALUE_COST: Final = 50
 """Bytes of memory of one value beside its own. Measured."""
 ROOM_MIN: Final = 16
 MANY: Final = 1000

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from perdure_storage.keyspace import Keyspace
 
 ID: Final = Struct(">Q")
-MEMBER_COST: Final = 110
+MEMBER_COST: Final = 90
 """Bytes of memory of one member beside its own. Measured."""
 ENCODINGS: Final = ("intset", "listpack", "hashtable")
 _INTEGER: Final = re.compile(rb"(?:0|-?[1-9][0-9]{0,18})\Z").match
