@@ -36,7 +36,8 @@ class Replay:
             fx.DROP_SPACE: self._drop_space,
         }
         for kind, each in COLLECTIONS.items():
-            self._handlers.update({number: partial(self._change, kind, replay) for number, replay in each.replays.items()})
+            for number, replay in each.replays.items():
+                self._handlers[number] = partial(self._change, kind, replay)
 
     def apply(self, lsn: int, effects: list[fx.Effect]) -> None:
         """Apply the batch with this LSN."""
