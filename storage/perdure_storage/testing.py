@@ -18,7 +18,7 @@ from __future__ import annotations
 import errno
 import os
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from random import Random
 from typing import Final
 
@@ -118,7 +118,7 @@ class MemoryDisk:
         self.used = 0
         self.names: dict[str, _Inode] = {}
         self.medium_names: dict[str, _Inode] = {}
-        self.name_operations: list[tuple[str, str, str]] = []
+        self.name_operations: list[tuple[str, str, str, _Inode]] = []
         self.locks: set[str] = set()
         self.faults: dict[tuple[str, int], BaseException] = {}
         self.lasting: set[BaseException] = set()
@@ -140,7 +140,7 @@ class MemoryDisk:
             if not create:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
             inode = self.names[path] = _Inode()
-            self.name_operations.append(("link", path, ""))
+            self.name_operations.append(("link", path, "", inode))
         return MemoryFile(self, inode, path)
 
     def exists(self, path: str) -> bool:
@@ -155,13 +155,14 @@ class MemoryDisk:
 
     def rename(self, old: str, new: str) -> None:
         self.step("rename", old)
-        self.names[new] = self.names.pop(old)
-        self.name_operations.append(("rename", old, new))
+        inode = self.names[new] = self.names.pop(old)
+        self.name_operations.append(("rename", old, new, inode))
 
     def unlink(self, path: str) -> None:
         self.step("unlink", path)
-        self.used -= len(self.names.pop(path).content)
-        self.name_operations.append(("unlink", path, ""))
+        inode = self.names.pop(path)
+        self.used -= len(inode.content)
+        self.name_operations.append(("unlink", path, "", inode))
 
     def sync_dir(self, path: str) -> None:
         self.step("sync_dir", path)
@@ -173,21 +174,15 @@ class MemoryDisk:
                 kept.append(operation)
         self.name_operations = kept
 
-    def _settle(self, operation: tuple[str, str, str]) -> None:
+    def _settle(self, operation: tuple[str, str, str, _Inode]) -> None:
         """A directory operation reaches the medium."""
-        kind, path, new = operation
-        if kind == "unlink":
+        kind, path, new, inode = operation
+        if kind == "link":
+            self.medium_names[path] = inode
+        else:
             self.medium_names.pop(path, None)
-        elif kind == "rename":
-            inode = self.medium_names.pop(path, None)
-            if inode is not None:
+            if kind == "rename":
                 self.medium_names[new] = inode
-        elif path in self.names:
-            self.medium_names[path] = self.names[path]
-        else:  # linked and renamed or removed since: the inode is found through its later name
-            later = next((op for op in self.name_operations if op[0] == "rename" and op[1] == path), None)
-            if later is not None and later[2] in self.names:
-                self.medium_names[path] = self.names[later[2]]
 
     def lock(self, path: str) -> MemoryFile:
         if path in self.locks:
@@ -320,9 +315,3 @@ class ManualClock:
 
     def step(self, ms: int) -> None:
         self._wall_offset_ms += ms
-
-
-def planned(disk: MemoryDisk, operation: str, number: int, fault: BaseException) -> Callable[[], None]:
-    """Plan one fault; returns the call that takes the plan back."""
-    disk.faults[(operation, number)] = fault
-    return lambda: disk.faults.pop((operation, number), None) and None

@@ -31,11 +31,12 @@ from perdure_storage.types.entry import Collection, Element, Kind
 from perdure_storage.types.hash import Hash
 from perdure_storage.types.list import List
 from perdure_storage.types.set import Set
+from perdure_storage.types.zset import ZSet
 from perdure_storage.walk import walk
 
 Value = tuple[str, Any, int]
 """(type, content, expire ms), never changed, only replaced. The content of a string is bytes, of a hash {field: (value,
-expire ms)}, of a list a tuple, of a set a frozenset."""
+expire ms)}, of a list a tuple, of a set a frozenset, of a sorted set {member: score}."""
 State = dict[tuple[int, bytes], Value]
 
 PATH: Final = "/db"
@@ -70,6 +71,7 @@ CONTENT: Final[dict[str, Callable[[Iterable[Element]], Any]]] = {
     "hash": lambda elements: {field: (value, expire) for field, value, expire in elements},
     "list": lambda elements: tuple(value for _, value in elements),
     "set": lambda elements: frozenset(member for (member,) in elements),
+    "zset": lambda elements: dict(elements),
 }
 """What the model keeps of a value, from its elements."""
 
@@ -191,7 +193,7 @@ class Round:
     def plan_faults(self) -> None:
         random, disk = self.random, self.disk
         for _ in range(random.choice([0, 1, 1, 2])):
-            operation = random.choice(["sync", "sync", "commit", *FAULTS])
+            operation = random.choice(["sync", "sync", "commit", "commit", "commit", *FAULTS])
             number = disk.trace.get(operation, 0) + random.randint(1, 8 if self.uniform else FAULTS[operation])
             fault: BaseException = PowerCut()
             if operation != "committed" and random.random() < 0.5:
@@ -602,6 +604,37 @@ def set_change(world: Round, state: State, now: int) -> None:
         del state[index, key]
 
 
+def zset_change(world: Round, state: State, now: int) -> None:
+    db, index, key = world.place()
+    kind, content, expire = state.get((index, key), ("zset", {}, 0))
+    if kind != "zset":
+        return
+    ghost(db, key)
+    random = world.random
+    members, scores = random.sample(FIELDS, random.randint(1, len(FIELDS))), dict(content)
+    what = random.randrange(4) if scores else 0
+    entry = db.edit(key, ZSet)
+    if what < 2:
+        for member in members:
+            score = random.choice([0.0, 1.5, -2.5, 1e300, float("inf"), float("-inf")])
+            assert entry.set(member, score) == (member not in scores)
+            scores[member] = score
+    elif what == 2:
+        for member in members:
+            assert entry.remove(member) == (scores.pop(member, None) is not None)
+    else:
+        ranked = sorted((score, member) for member, score in scores.items())
+        start = random.randrange(len(ranked))
+        stop = random.randint(start + 1, len(ranked))
+        entry.remove_ranks(start, stop)
+        scores = {member: score for score, member in ranked[:start] + ranked[stop:]}
+    db.settle(entry)
+    if scores:
+        state[index, key] = ("zset", scores, expire)
+    else:
+        del state[index, key]
+
+
 def hash_set(world: Round, state: State, now: int) -> None:
     db, index, key = world.place()
     kind, content, key_expire = state.get((index, key), ("hash", {}, 0))
@@ -734,9 +767,9 @@ def swap(world: Round, state: State, now: int) -> None:
 
 
 OPERATIONS: Final[list[Callable[[Round, State, int], None]]] = [
-    *[set_] * 10,
+    *[set_] * 12,
     *[patch, hash_set, list_change] * 5,
-    *[set_change] * 3,
+    *[set_change, zset_change] * 3,
     *[hash_delete, hash_expire, expire, delete, remove, rename, copy] * 2,
     *[clear, swap],
 ]
