@@ -9,7 +9,7 @@ from perdure_storage.keyspace cimport Dataset
 cpdef object execute(Session session, list argv)
 
 @cython.locals(ds=Dataset, started="long long", elapsed="long long")
-cpdef object run(Session session, Command command, list argv)
+cpdef object run(Session session, Command command, list argv, again=*)
 
 @cython.locals(ds=Dataset, effects=list)
 cpdef object finish(server)

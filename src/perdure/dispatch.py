@@ -20,7 +20,10 @@ from perdure_storage.keyspace import BIG
 from perdure_storage.types.entry import Collection
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from perdure.server import Server
+    from perdure_storage.keyspace import Keyspace
 
 log = logging.getLogger("perdure")
 
@@ -75,15 +78,20 @@ def find(server: Server, argv: Argv) -> Command | ReplyError:
     return command.subcommands.get(argv[1].lower()) or errors.unknown_subcommand(argv)
 
 
-def run(session: Session, command: Command, argv: Argv) -> Any:
+def run(session: Session, command: Command, argv: Argv, again: Callable[[Keyspace], Any] | None = None) -> Any:
     """Call the handler and let `finish` do what follows from its changes; a reply, a ReplyError or a Park.
+
+    `again` takes the handler's place when a client that waited gets its turn: see `Park`.
 
     REQUIRES: admitted, arity checked.
     """
     server = session.server
     started = perf_counter_ns()
     try:
-        reply = command.handler(session if command.context else session.db, argv[command.words :])
+        if again is None:
+            reply = command.handler(session if command.context else session.db, argv[command.words :])
+        else:
+            reply = again(session.db)
     except ReplyError as error:
         reply = error
     except WrongType:
@@ -144,6 +152,7 @@ def exec_queue(session: Session) -> bytes:
     server = session.server
     session.discard()
     session.in_exec = True
+    server.hold_back()
     replies = [b"*%d\r\n" % len(queue)]
     try:
         for command, argv in queue:
@@ -159,7 +168,9 @@ def exec_queue(session: Session) -> bytes:
     if ds.effects or ds.touched:
         failure = finish(server)
         if failure is not None:
+            server.let_go(committed=False)
             return session.encode(failure)
+    server.let_go(committed=True)
     return b"".join(replies)
 
 

@@ -11,6 +11,7 @@ Replies. Handlers return plain Python values, and the exact type says what goes 
     list, tuple        array                   *2\r\n...
     dict, Map          flat array              *4\r\n...      RESP3: %2\r\n...
     Pairs              flat array              *4\r\n...      RESP3: *2\r\n*2\r\n...
+    Rows               array of pairs          *2\r\n*2\r\n... RESP3: %2\r\n...
     Set                array                   *2\r\n...      RESP3: ~2\r\n...
     Push               array                   *3\r\n...      RESP3: >3\r\n...
     Verbatim           bulk string             $2\r\nhi\r\n   RESP3: =6\r\ntxt:hi\r\n
@@ -56,6 +57,15 @@ class Map:
 
 class Pairs:
     """Pairs from a flat list, in an order or with repetitions, so that they make no map (HRANDFIELD WITHVALUES)."""
+
+    __slots__ = ("items",)
+
+    def __init__(self, items: Sequence[Reply]) -> None:
+        self.items = items
+
+
+class Rows:
+    """A map from a flat list that RESP2 shows as pairs, not flat: what XREAD returns."""
 
     __slots__ = ("items",)
 
@@ -125,7 +135,7 @@ NULL_ARRAY: Final = NullArray()
 
 Reply: TypeAlias = (
     "bytes | bytearray | str | int | float | Sequence[Reply] | Mapping[Any, Reply]"
-    " | Map | Pairs | Set | Push | Verbatim | Decimal | BigNumber | NullArray | ReplyError | None"
+    " | Map | Pairs | Rows | Set | Push | Verbatim | Decimal | BigNumber | NullArray | ReplyError | None"
 )
 
 # -- encoding ------------------------------------------------------------------------------------------------------
@@ -288,6 +298,7 @@ WRITERS2: Final[dict[type, Writer]] = COMMON_WRITERS | {
     dict: lambda out, reply: _nest2(out, _flat(reply)),
     Map: lambda out, reply: _nest2(out, list(reply.items)),
     Pairs: lambda out, reply: _nest2(out, list(reply.items)),
+    Rows: lambda out, reply: _nest2(out, [*zip(reply.items[::2], reply.items[1::2], strict=True)]),
     Set: lambda out, reply: _nest2(out, list(reply.items)),
     Push: lambda out, reply: _nest2(out, list(reply.items)),
     Verbatim: lambda out, reply: out.append(_bulk(reply.text)),
@@ -303,6 +314,7 @@ WRITERS3: Final[dict[type, Writer]] = COMMON_WRITERS | {
     dict: lambda out, reply: _map3(out, Map(_flat(reply))),
     Map: _map3,
     Pairs: _pairs3,
+    Rows: lambda out, reply: _map3(out, Map(reply.items)),
     Set: _aggregate3(b"~"),
     Push: _aggregate3(b">"),
     Verbatim: _verbatim3,

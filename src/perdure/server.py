@@ -28,8 +28,10 @@ from perdure.dispatch import run as run_command
 from perdure.errors import ReplyError
 from perdure.info import Rates, resident_bytes
 from perdure.net import HELD_MAX, STRANGER_OUTPUT_MAX, Connection
+from perdure.pubsub import PubSub
 from perdure.redaction import redacted
 from perdure.registry import Command, build_table, with_upper_case
+from perdure.resp import Raw
 from perdure.session import Argv, Level, Park, Session, Watched
 from perdure.slowlog import SlowLog, threshold_ns
 from perdure.wakeups import Wakeups
@@ -125,6 +127,8 @@ class Server:
         self.waited_for = self.wakeups.by_key
         self.watchers: dict[Watched, set[Session]] = {}
         self.monitors: set[Session] = set()
+        self.pubsub = PubSub(self.push)
+        self.held_back: list[tuple[Session, Raw]] | None = None
         self.on_change: Callable[[list[Watched]], None] | None = None
         # state of the tick and of admission
         self.in_tick = False
@@ -356,6 +360,7 @@ class Server:
 
     def pubsub_drop(self, session: Session) -> None:
         """End all subscriptions of a session."""
+        self.pubsub.drop(session)
 
     def kill(self, session: Session, *, after_reply: bool = False) -> None:
         """Close a client's connection: now, or when it has been answered what it has asked until now."""
@@ -390,8 +395,26 @@ class Server:
             self.output_limit_disconnections += 1
             self.kill(session)
 
+    def push(self, session: Session, data: bytes) -> None:
+        """Queue a message that is no reply to anything. Those of a transaction wait for its end."""
+        if self.held_back is not None:
+            self.held_back.append((session, Raw(data)))
+        else:
+            self.send(session, Raw(data))
+
+    def hold_back(self) -> None:
+        """A transaction begins: what it makes to be told is told when it is committed."""
+        self.held_back = []
+
+    def let_go(self, committed: bool) -> None:
+        """The transaction has ended."""
+        held_back, self.held_back = self.held_back or [], None
+        if committed:
+            for session, data in held_back:
+                self.send(session, data)
+
     def send(self, session: Session, data: bytes) -> None:
-        """Queue reply or push bytes for a session; they leave at the end of the tick."""
+        """Queue reply bytes for a session; they leave at the end of the tick."""
         if not session.out:
             self.ready.append(session)
         session.out.append(data)
@@ -435,6 +458,8 @@ class Server:
                 continue
             count = len(out)
             data = out[0] if count == 1 else b"".join(out)
+            if session.gate or session.monitoring:  # a push is no reply: `refuse_writes` has no answer to it
+                count -= [*map(type, out)].count(Raw)
             out.clear()
             if session.pending or session.durability >= unsafe:
                 session.pending.append((lsn, data, count))
@@ -655,7 +680,7 @@ class Server:
         else:
             command = find(self, park.argv)
             assert not isinstance(command, ReplyError)
-            outcome = run_command(session, command, park.argv)
+            outcome = run_command(session, command, park.argv, park.again)
             if type(outcome) is Park:
                 outcome.argv, outcome.db, outcome.since_ms = park.argv, session.db, park.since_ms
                 outcome.deadline_ms = park.deadline_ms
@@ -760,7 +785,7 @@ class Server:
         words = " ".join(quoted(arg) for arg in (argv if isinstance(command, ReplyError) else redacted(command, argv)))
         line = f"{now // 1_000_000}.{now % 1_000_000:06d} [{session.db.index} {session.address}] {words}"
         for monitor in self.monitors:
-            self.send(monitor, monitor.encode(line))
+            self.send(monitor, Raw(monitor.encode(line)))
 
     def ask_sizes(self) -> None:
         """Have the checkpointer report how large the tables are, not more often than it is worth."""

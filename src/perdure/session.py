@@ -36,11 +36,13 @@ class Park:
     When one of `keys` changes, or `ready` says yes, the command runs again, and may return another Park (the first
     one's deadline stays); with `answer`, that gives the reply instead. `ready` is asked whenever something may have
     changed, and may push on what it waits for. With `kind` a key is of interest only while it holds a value of that
-    kind, and then the command gets what it wants. At `deadline_ms` (0: never) the reply is `on_timeout`. Inside MULTI
-    and scripts nothing waits: `at_once` is the reply (if not given: `on_timeout`).
+    kind, and then the command gets what it wants. With `again` that is called with the database, instead of running the
+    command. At `deadline_ms` (0: never) the reply is `on_timeout`. Inside MULTI and scripts nothing waits: `at_once` is
+    the reply (if not given: `on_timeout`).
     """
 
     __slots__ = (
+        "again",
         "answer",
         "argv",
         "at_once",
@@ -66,6 +68,7 @@ class Park:
         at_once: Any = ...,
         ready: Callable[[], bool] | None = None,
         answer: Callable[[], Any] | None = None,
+        again: Callable[[Keyspace], Any] | None = None,
     ) -> None:
         self.reason = reason
         self.keys = keys
@@ -75,6 +78,7 @@ class Park:
         self.at_once = on_timeout if at_once is ... else at_once
         self.ready = ready
         self.answer = answer
+        self.again = again
         self.argv: Argv = []
         self.since_ms = 0
         self.db: Keyspace | None = None
@@ -163,9 +167,9 @@ class Session:
         self.reply_on = True
         self.skip_next = 0
         self.no_evict = self.no_touch = self.monitoring = False
-        self.channels: set[bytes] = set()
-        self.patterns: set[bytes] = set()
-        self.shard_channels: set[bytes] = set()
+        self.channels: dict[bytes, None] = {}
+        self.patterns: dict[bytes, None] = {}
+        self.shard_channels: dict[bytes, None] = {}
         self.tracking: Any = None
         self.peer: Any = None
         self.address = self.local_address = ""
