@@ -212,9 +212,9 @@ def stats(server: Server) -> Lines:
     yield "evicted_clients", 0
     yield "keyspace_hits", dataset.hits
     yield "keyspace_misses", dataset.misses
-    yield "pubsub_channels", 0
-    yield "pubsub_patterns", 0
-    yield "pubsubshard_channels", 0
+    yield "pubsub_channels", len(server.pubsub.channels.listeners)
+    yield "pubsub_patterns", len(server.pubsub.patterns.listeners)
+    yield "pubsubshard_channels", len(server.pubsub.shard_channels.listeners)
     yield "latest_fork_usec", 0
     yield "total_forks", 0
     yield "tracking_total_keys", 0

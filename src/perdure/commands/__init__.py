@@ -16,6 +16,7 @@ from perdure.commands import (
     introspection,
     keys,
     lists,
+    pubsub,
     sets,
     strings,
     transactions,
@@ -44,4 +45,5 @@ FAMILIES: Final[tuple[Family, ...]] = (
     keys.COMMANDS,
     keys.DATABASES,
     keys.SWAPPING,
+    pubsub.COMMANDS,
 )
