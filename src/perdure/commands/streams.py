@@ -1,0 +1,1156 @@
+"""Streams: XADD, XREAD, consumer groups with XREADGROUP, XACK, XCLAIM, and what XINFO tells of them.
+
+Ids are integers inside (`types/stream.py`). A group has the entries that it was given pending until they are
+acknowledged; they are in the tables and the log, so that no crash loses one.
+
+When a consumer asked for entries and there were none, that is remembered in memory only: its idle time may be longer
+after a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Final
+
+from perdure import errors
+from perdure.args import INT_MAX, Words, integer, to_integer, unsigned
+from perdure.errors import ReplyError, shown
+from perdure.registry import BLOCKING, DENYOOM, FAST, LOADING, READ, RECORD_ONLY, STALE, WRITE, Args, Family
+from perdure.resp import NULL_ARRAY, Reply, Rows
+from perdure.session import Park
+from perdure_storage.keyspace import Keyspace
+from perdure_storage.types.entry import Kind
+from perdure_storage.types.group import UNKNOWN, Consumer, Group, Pending
+from perdure_storage.types.stream import MASK, MAX_ID, Fields, Stream
+
+COMMANDS = Family("stream")
+
+# -- ids -----------------------------------------------------------------------------------------------------------
+
+MAX_ID_TEXT: Final = 127
+BLOCKED_COUNT: Final = 1000
+"""How many entries a client gets that had to wait, when it did not say."""
+ATTEMPTS: Final = 10
+"""XAUTOCLAIM looks at so many pending entries for each one that it may claim."""
+
+
+def _id(raw: bytes, seq: int = 0) -> int:
+    """`ms-seq`, or `ms` alone, which gets this `seq`."""
+    if len(raw) > MAX_ID_TEXT:
+        raise errors.bad_stream_id()
+    ms, dash, rest = raw.partition(b"-")
+    low = unsigned(rest, errors.bad_stream_id) if dash else seq
+    return unsigned(ms, errors.bad_stream_id) << 64 | low
+
+
+def _ids(raws: Args) -> list[int]:
+    return [_id(raw) for raw in raws]
+
+
+def _text(ident: int) -> bytes:
+    return b"%d-%d" % (ident >> 64, ident & MASK)
+
+
+def _edge(raw: bytes, seq: int, inwards: int, which: str) -> int:
+    """One end of a range, where `-` and `+` are the ends of everything, and `(` leaves the id itself out."""
+    if raw == b"-":
+        return 0
+    if raw == b"+":
+        return MAX_ID
+    if len(raw) < 2 or raw[:1] != b"(":
+        return _id(raw, seq)
+    ident = _id(raw[1:], seq) + inwards
+    if not 0 <= ident <= MAX_ID:
+        raise ReplyError(f"ERR invalid {which} ID for the interval")
+    return ident
+
+
+def _interval(start: bytes, end: bytes) -> tuple[int, int]:
+    return _edge(start, 0, 1, "start"), _edge(end, MASK, -1, "end")
+
+
+def _rows(entries: Sequence[tuple[int, Fields]]) -> list[Reply]:
+    """Entries as every command returns them."""
+    return [(_text(ident), fields) for ident, fields in entries]
+
+
+# -- adding and trimming -------------------------------------------------------------------------------------------
+
+
+class _Options:
+    """What XADD and XTRIM share. `at` is where the options end; `id` is None for `*`, `seq` None for `ms-*`."""
+
+    __slots__ = ("approximate", "at", "id", "limit", "make", "maxlen", "minid", "seq")
+
+    def __init__(self) -> None:
+        self.at = 1
+        self.id: int | None = None
+        self.seq: int | None = 0
+        self.make = True
+        self.maxlen: int | None = None
+        self.minid: int | None = None
+        self.approximate = False
+        self.limit: int | None = None
+
+    def read(self, args: Args, adding: bool) -> None:
+        """From args[1] on; XADD's end with the id."""
+        while self.at < len(args):
+            raw = args[self.at]
+            if adding and raw == b"*":
+                break
+            word, more = raw.upper(), self.at + 1 < len(args)
+            if word in (b"MAXLEN", b"MINID") and more:
+                self._threshold(args, word)
+            elif word == b"LIMIT" and more:
+                self.limit = integer(args[self.at + 1])
+                if self.limit < 0:
+                    raise ReplyError("ERR The LIMIT argument must be >= 0.")
+                self.at += 2
+            elif adding and word == b"NOMKSTREAM":
+                self.make = False
+                self.at += 1
+            elif adding:
+                self.read_id(raw)
+                break
+            else:
+                raise errors.syntax()
+        self._check(adding)
+
+    def _threshold(self, args: Args, word: bytes) -> None:
+        if self.trims:
+            raise ReplyError("ERR syntax error, MAXLEN and MINID options at the same time are not compatible")
+        at = self.at + 1
+        self.approximate = False
+        if at + 1 < len(args) and args[at] in (b"~", b"="):
+            self.approximate = args[at] == b"~"
+            at += 1
+        if word == b"MAXLEN":
+            self.maxlen = integer(args[at])
+            if self.maxlen < 0:
+                raise ReplyError("ERR The MAXLEN argument must be >= 0.")
+        else:
+            self.minid = _id(args[at])
+        self.at = at + 1
+
+    def read_id(self, raw: bytes) -> None:
+        """Not `*`."""
+        if raw.endswith(b"-*"):
+            self.id, self.seq = _id(raw[:-2]) if b"-" not in raw[:-2] else _id(raw), None
+        else:
+            self.id = _id(raw)
+
+    @property
+    def trims(self) -> bool:
+        return self.maxlen is not None or self.minid is not None
+
+    def _check(self, adding: bool) -> None:
+        if self.limit and not self.trims:
+            raise ReplyError("ERR syntax error, LIMIT cannot be used without specifying a trimming strategy")
+        if not adding and not self.trims:
+            raise ReplyError("ERR syntax error, XTRIM must be called with a trimming strategy")
+        if self.limit is not None and not self.approximate:
+            raise ReplyError("ERR syntax error, LIMIT cannot be used without the special ~ option")
+
+    def trim(self, stream: Stream) -> int:
+        """How many entries went."""
+        if self.approximate:
+            limit = self.limit
+            if limit is None:
+                limit = min(100 * stream.db.ds.limits.stream_node_max_entries, 1_000_000) or 10_000
+            count = stream.whole_nodes(keep=self.maxlen or 0, minid=self.minid, limit=limit)
+        elif self.minid is not None:
+            count = stream.older_than(self.minid)
+        else:
+            count = max(0, stream.size - (self.maxlen or 0))
+        return stream.drop_first(count)
+
+
+@COMMANDS.command(
+    "XADD key [NOMKSTREAM] [<MAXLEN | MINID> [= | ~] threshold [LIMIT count]] <* | id> field value [field value ...]",
+    WRITE | DENYOOM | FAST,
+    since="5.0.0",
+    complexity="O(1), and O(N) for N entries trimmed",
+    key_flags=("RW update",),
+    tips="nondeterministic_output",
+    history=(
+        ("6.2.0", "Added the `NOMKSTREAM` option, `MINID` trimming strategy and the `LIMIT` option."),
+        ("7.0.0", "Added support for the `<ms>-*` explicit ID form."),
+    ),
+)
+def xadd(db: Keyspace, args: Args) -> Reply:
+    """Put an entry behind the last one of a stream and return its id. Trims in passing."""
+    options: _Options | None = None
+    at = 1
+    given: int | None = None
+    seq: int | None = 0
+    if args[1] != b"*":
+        options = _Options()
+        options.read(args, adding=True)
+        at, given, seq = options.at, options.id, options.seq
+    fields = tuple(args[at + 1 :])
+    if not fields or len(fields) & 1:
+        raise errors.wrong_arity(b"xadd")
+    if given == 0 and seq is not None:
+        raise ReplyError("ERR The ID specified in XADD must be greater than 0-0")
+    stream = db.find_collection(args[0], Stream)
+    if stream is None and options is not None and not options.make:
+        return None
+    ident = _next_id(stream.last if stream is not None else 0, given, seq, db.ds.now)
+    if stream is None:
+        stream = db.create(Stream, args[0])
+    stream.append(ident, fields)
+    if options is not None and options.trims:
+        options.trim(stream)
+    return _text(ident)
+
+
+def _next_id(last: int, given: int | None, seq: int | None, now: int) -> int:
+    """The new entry's id, greater than `last` even when the clock was set back."""
+    if last == MAX_ID:
+        raise ReplyError("ERR The stream has exhausted the last possible ID, unable to add more items")
+    if given is None:
+        return max(now << 64, last + 1)
+    if seq is None and given >> 64 == last >> 64 and last & MASK < MASK:
+        return last + 1
+    if given <= last:
+        raise ReplyError("ERR The ID specified in XADD is equal or smaller than the target stream top item")
+    return given
+
+
+@COMMANDS.command(
+    "XTRIM key <MAXLEN | MINID> [= | ~] threshold [LIMIT count]",
+    WRITE,
+    since="5.0.0",
+    complexity="O(N), N being the entries that go",
+    key_flags=("RW delete",),
+    tips="nondeterministic_output",
+    history=(("6.2.0", "Added the `MINID` trimming strategy and the `LIMIT` option."),),
+)
+def xtrim(db: Keyspace, args: Args) -> Reply:
+    """Take the first entries away, down to a length or up to an id; returns how many went."""
+    options = _Options()
+    options.read(args, adding=False)
+    stream = db.find_collection(args[0], Stream)
+    return 0 if stream is None else options.trim(stream)
+
+
+@COMMANDS.command(
+    "XDEL key id [id ...]",
+    WRITE | FAST,
+    since="5.0.0",
+    complexity="O(log N) for each entry, and O(M) to close up, M being the entries on the shorter side",
+    key_flags=("RW delete",),
+)
+def xdel(db: Keyspace, args: Args) -> Reply:
+    """Take entries out; returns how many there were."""
+    stream = db.find_collection(args[0], Stream)
+    if stream is None:
+        return 0
+    return stream.delete(_ids(args[1:]))
+
+
+@COMMANDS.command(
+    "XSETID key last-id [ENTRIESADDED entries-added] [MAXDELETEDID max-deleted-id]",
+    WRITE | DENYOOM | FAST,
+    since="5.0.0",
+    complexity="O(1)",
+    key_flags=("RW update",),
+    history=(("7.0.0", "Added the `entries_added` and `max_deleted_entry_id` arguments."),),
+)
+def xsetid(db: Keyspace, args: Args) -> Reply:
+    """Say what the last id of a stream was."""
+    last = _id(args[1])
+    added, deleted = UNKNOWN, 0
+    for word in (words := Words(args, 2)):
+        if word == b"ENTRIESADDED" and words.at < len(args):
+            added = integer(words.take())
+            if added < 0:
+                raise ReplyError("ERR entries_added must be positive")
+        elif word == b"MAXDELETEDID" and words.at < len(args):
+            deleted = _id(words.take())
+            if last < deleted:
+                raise ReplyError("ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id")
+        else:
+            raise errors.syntax()
+    stream = db.find_collection(args[0], Stream)
+    if stream is None:
+        raise errors.no_such_key()
+    if last < stream.deleted:
+        raise ReplyError("ERR The ID specified in XSETID is smaller than current max_deleted_entry_id")
+    if stream.size and last < stream.newest:
+        raise ReplyError("ERR The ID specified in XSETID is smaller than the target stream top item")
+    if stream.size and added != UNKNOWN and stream.size > added:
+        raise ReplyError("ERR The entries_added specified in XSETID is smaller than the target stream length")
+    stream.set_state(last, deleted or stream.deleted, stream.added if added == UNKNOWN else added)
+    return "OK"
+
+
+# -- reading -------------------------------------------------------------------------------------------------------
+
+
+@COMMANDS.command("XLEN key", READ | FAST | RECORD_ONLY, since="5.0.0", complexity="O(1)", key_flags=("RO",))
+def xlen(db: Keyspace, args: Args) -> Reply:
+    """Return the number of entries of a stream."""
+    return db.size_of(args[0], Stream)
+
+
+@COMMANDS.command(
+    "XRANGE key start end [COUNT count]",
+    READ,
+    since="5.0.0",
+    complexity="O(log N + M), M being the entries returned",
+    history=(("6.2.0", "Added exclusive ranges."),),
+)
+def xrange_(db: Keyspace, args: Args) -> Reply:
+    """Return the entries between two ids."""
+    return _range(db, args, args[1], args[2], back=False)
+
+
+@COMMANDS.command(
+    "XREVRANGE key end start [COUNT count]",
+    READ,
+    since="5.0.0",
+    complexity="O(log N + M), M being the entries returned",
+    history=(("6.2.0", "Added exclusive ranges."),),
+)
+def xrevrange(db: Keyspace, args: Args) -> Reply:
+    """Return the entries between two ids, the last one first."""
+    return _range(db, args, args[2], args[1], back=True)
+
+
+def _range(db: Keyspace, args: Args, start: bytes, end: bytes, *, back: bool) -> Reply:
+    low, high = _interval(start, end)
+    count = MAX_ID
+    for word in (words := Words(args, 3)):
+        if word != b"COUNT":
+            raise errors.syntax()
+        count = max(0, integer(words.take()))
+    stream = db.collection(args[0], Stream)
+    if stream is None:
+        return []
+    return _rows(stream.between(low, high, count, back=back)) if count else NULL_ARRAY
+
+
+class _Reading:
+    """One XREAD or XREADGROUP: what it wants, and how it gets it, at once or after a wait.
+
+    after: for each key the id behind which to read; None for what no consumer of the group has been given.
+    """
+
+    __slots__ = ("after", "consumer", "count", "deadline", "group", "keys", "noack", "waiting")
+
+    def __init__(self) -> None:
+        self.keys: Args = []
+        self.after: list[int | None] = []
+        self.group: bytes | None = None
+        self.consumer = b""
+        self.count = 0
+        self.noack = False
+        self.deadline: int | None = None
+        self.waiting = False
+
+    def __call__(self, db: Keyspace) -> Reply | Park:
+        """The entries, or a wait for some."""
+        if self.waiting and self.group is not None:
+            self._check_groups(db)
+        found: list[Reply] = []
+        for key, after in zip(self.keys, self.after, strict=True):
+            stream = db.find(key)
+            if type(stream) is not Stream:
+                continue  # while one waits a key may come to be anything
+            if not stream.loaded:
+                stream.load(db.ds.snapshot)
+            rows = self._entries(stream, after) if self.group is None else self._delivered(stream, after)
+            if rows is not None:
+                found += (key, rows)
+        if found:
+            return Rows(found)
+        if self.deadline is None:
+            return NULL_ARRAY
+        if not self.waiting:
+            self.waiting = True
+            self.count = self.count or BLOCKED_COUNT
+        kind = Kind.STREAM.value if self.group is None else 0
+        keys = tuple(self.keys)
+        return Park("stream", keys=keys, kind=kind, deadline_ms=self.deadline, on_timeout=NULL_ARRAY, again=self)
+
+    def _check_groups(self, db: Keyspace) -> None:
+        for key in self.keys:
+            stream = db.find_collection(key, Stream) if db.peek(key)[0] == Kind.STREAM else None
+            if stream is None:
+                raise ReplyError("UNBLOCKED the stream key no longer exists")
+            if self.group not in stream.groups:
+                raise ReplyError("NOGROUP the consumer group this client was blocked on no longer exists")
+
+    def _entries(self, stream: Stream, after: int | None) -> list[Reply] | None:
+        assert after is not None
+        if stream.newest <= after:
+            return None
+        return _rows(stream.between(after + 1, MAX_ID, self.count or MAX_ID))
+
+    def _delivered(self, stream: Stream, after: int | None) -> list[Reply] | None:
+        assert self.group is not None
+        group, now = stream.groups[self.group], stream.db.ds.now
+        if after is not None:
+            return self._history(stream, group, _consumer(stream, group, self.consumer, now), after)
+        if stream.newest <= group.last:
+            return None
+        entries = stream.between(group.last + 1, MAX_ID, self.count or MAX_ID)
+        consumer = _consumer(stream, group, self.consumer, now)
+        stream.pass_over(group, [ident for ident, _ in entries])
+        if not self.noack:
+            stream.put_pending(group, consumer, [(ident, now, 1) for ident, _ in entries])
+        stream.set_consumer(group, consumer, now, now)
+        return _rows(entries)
+
+    def _history(self, stream: Stream, group: Group, consumer: Consumer, after: int) -> list[Reply]:
+        """What is pending for the consumer, and counts as delivered once more."""
+        rows: list[Reply] = []
+        again: list[tuple[int, int, int]] = []
+        now = stream.db.ds.now
+        for ident, item in group.between(after + 1, MAX_ID, consumer):
+            fields = stream.get(ident)
+            if fields is None:
+                rows.append((_text(ident), NULL_ARRAY))
+            else:
+                rows.append((_text(ident), fields))
+                again.append((ident, now, min(item.count + 1, INT_MAX)))
+            if len(rows) == self.count:
+                break
+        if again:
+            stream.put_pending(group, consumer, again)
+            stream.set_consumer(group, consumer, now, now)
+        return rows
+
+
+def _consumer(stream: Stream, group: Group, name: bytes, now: int) -> Consumer:
+    """The consumer, made if need be, seen now."""
+    consumer = group.consumers.get(name)
+    if consumer is None:
+        return stream.create_consumer(group, name, now)
+    consumer.polled = now
+    return consumer
+
+
+def _reading(db: Keyspace, args: Args, *, grouped: bool) -> _Reading:
+    """The options, and where to begin. Everything is checked then."""
+    asked = _Reading()
+    streams: Args = []
+    for word in (words := Words(args)):
+        more = len(args) - words.at
+        if word == b"BLOCK" and more:
+            asked.deadline = _deadline(db, words.take())
+        elif word == b"COUNT" and more:
+            asked.count = max(0, integer(words.take()))
+        elif word == b"STREAMS" and more:
+            streams = words.take_many(more)
+        elif word == b"GROUP" and more >= 2:
+            if not grouped:
+                raise ReplyError("ERR The GROUP option is only supported by XREADGROUP. You called XREAD instead.")
+            asked.group, asked.consumer = words.take_many(2)
+        elif word == b"NOACK":
+            if not grouped:
+                raise ReplyError("ERR The NOACK option is only supported by XREADGROUP. You called XREAD instead.")
+            asked.noack = True
+        else:
+            raise errors.syntax()
+    if len(streams) & 1:
+        name, symbol = ("xreadgroup", ">") if grouped else ("xread", "$")
+        raise ReplyError(
+            f"ERR Unbalanced '{name}' list of streams: for each stream key an ID or '{symbol}' must be specified."
+        )
+    if not streams:
+        raise errors.syntax()
+    if grouped and asked.group is None:
+        raise ReplyError("ERR Missing GROUP option for XREADGROUP")
+    half = len(streams) // 2
+    asked.keys = streams[:half]
+    for key, raw in zip(asked.keys, streams[half:], strict=True):
+        stream = db.collection(key, Stream)
+        asked.after.append(_after(stream, raw) if asked.group is None else _after_of_group(stream, raw, key, asked))
+    return asked
+
+
+def _deadline(db: Keyspace, raw: bytes) -> int:
+    """BLOCK's milliseconds as a time; 0 is never."""
+    wait = to_integer(raw)
+    if wait is None:
+        raise ReplyError("ERR timeout is not an integer or out of range")
+    if wait < 0:
+        raise errors.negative_timeout()
+    if wait > INT_MAX - db.ds.now:
+        raise ReplyError("ERR timeout is out of range")
+    return db.ds.now + wait if wait else 0
+
+
+def _after(stream: Stream | None, raw: bytes) -> int:
+    if raw == b"$":
+        return stream.last if stream is not None else 0
+    if raw == b"+":
+        return stream.newest - 1 if stream is not None and stream.size else stream.last if stream is not None else 0
+    if raw == b">":
+        raise ReplyError(
+            "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option."
+        )
+    return _id(raw)
+
+
+def _after_of_group(stream: Stream | None, raw: bytes, key: bytes, asked: _Reading) -> int | None:
+    group = asked.group
+    assert group is not None
+    if stream is None or group not in stream.groups:
+        raise ReplyError(
+            f"NOGROUP No such key '{shown(key)}' or consumer group '{shown(group)}' in XREADGROUP with GROUP option"
+        )
+    if raw == b"$":
+        raise ReplyError(
+            "ERR The $ ID is meaningless in the context of XREADGROUP: you want to read the history of this consumer "
+            "by specifying a proper ID, or use the > ID to get new messages. The $ ID would just return an empty "
+            "result set."
+        )
+    if raw == b">":
+        return None
+    ident = _id(raw)
+    return ident if ident < MAX_ID else None
+
+
+@COMMANDS.command(
+    "XREAD [COUNT count] [BLOCK milliseconds] STREAMS key [key ...] id [id ...]",
+    READ | BLOCKING,
+    since="5.0.0",
+    complexity="O(log N + M) for each stream, M being the entries returned",
+)
+def xread(db: Keyspace, args: Args) -> Reply | Park:
+    """Return the entries of streams behind given ids, waiting for some if asked to."""
+    return _reading(db, args, grouped=False)(db)
+
+
+@COMMANDS.command(
+    "XREADGROUP GROUP group consumer [COUNT count] [BLOCK milliseconds] [NOACK] STREAMS key [key ...] id [id ...]",
+    WRITE | BLOCKING,
+    since="5.0.0",
+    name="XREADGROUP",
+    complexity="O(log N + M) for each stream, M being the entries returned",
+    key_flags=("RO access",),
+)
+def xreadgroup(db: Keyspace, args: Args) -> Reply | Park:
+    """Return entries that no consumer of the group was given yet, or those that are pending for this one."""
+    return _reading(db, args, grouped=True)(db)
+
+
+# -- groups --------------------------------------------------------------------------------------------------------
+
+NO_KEY: Final = (
+    "ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use the MKSTREAM option "
+    "to create an empty stream automatically."
+)
+
+
+def _misused(container: str, word: str) -> ReplyError:
+    return ReplyError(f"ERR unknown subcommand or wrong number of arguments for '{word}'. Try {container} HELP.")
+
+
+def _group_stream(db: Keyspace, key: bytes) -> Stream:
+    stream = db.find_collection(key, Stream)
+    if stream is None:
+        raise ReplyError(NO_KEY)
+    return stream
+
+
+def _group_options(args: Args, word: str, *, mkstream: bool) -> tuple[bool, int]:
+    """(MKSTREAM given, ENTRIESREAD or UNKNOWN) from args[3] on."""
+    make, read = False, UNKNOWN
+    for option in (words := Words(args, 3)):
+        if mkstream and option == b"MKSTREAM":
+            make = True
+        elif option == b"ENTRIESREAD" and words.at < len(args):
+            read = integer(words.take())
+            if read < 0 and read != UNKNOWN:
+                raise ReplyError("ERR value for ENTRIESREAD must be positive or -1")
+        else:
+            raise _misused("XGROUP", word)
+    return make, read
+
+
+@COMMANDS.command(
+    "XGROUP CREATE key group <id | $> [MKSTREAM] [ENTRIESREAD entries-read]",
+    WRITE | DENYOOM,
+    since="5.0.0",
+    complexity="O(1)",
+    key_flags=("RW insert",),
+    history=(("7.0.0", "Added the `entries_read` named argument."),),
+)
+def xgroup_create(db: Keyspace, args: Args) -> Reply:
+    """Make a consumer group that begins behind an id; `$` is the last one."""
+    key, name, raw = args[:3]
+    make, read = _group_options(args, "create", mkstream=True)
+    stream = db.find_collection(key, Stream) if make else _group_stream(db, key)
+    if len(args) > 6:
+        raise _misused("XGROUP", "create")
+    if raw == b"$":
+        last = stream.last if stream is not None else 0
+    else:
+        last = _id(raw)
+    if stream is None:
+        stream = db.create(Stream, key)
+        stream.set_state(0, 0, 0)
+    elif name in stream.groups:
+        raise errors.busy_group()
+    stream.create_group(name, last, read)
+    return "OK"
+
+
+@COMMANDS.command(
+    "XGROUP SETID key group <id | $> [ENTRIESREAD entries-read]",
+    WRITE,
+    since="5.0.0",
+    complexity="O(1)",
+    key_flags=("RW update",),
+    history=(("7.0.0", "Added the optional `entries_read` argument."),),
+)
+def xgroup_setid(db: Keyspace, args: Args) -> Reply:
+    """Let a group go on behind another id."""
+    _, read = _group_options(args, "setid", mkstream=False)
+    stream, group = _stream_and_group(db, args)
+    if len(args) > 5:
+        raise _misused("XGROUP", "setid")
+    if args[2] == b"$":
+        last = stream.last
+    else:
+        last = {b"-": 0, b"+": MAX_ID}[args[2]] if args[2] in (b"-", b"+") else _id(args[2])
+    stream.set_group(group, last, read)
+    return "OK"
+
+
+def _stream_and_group(db: Keyspace, args: Args) -> tuple[Stream, Group]:
+    stream = _group_stream(db, args[0])
+    group = stream.groups.get(args[1])
+    if group is None:
+        raise errors.no_group(args[1], args[0])
+    return stream, group
+
+
+@COMMANDS.command(
+    "XGROUP DESTROY key group",
+    WRITE,
+    since="5.0.0",
+    complexity="O(N), N being the entries that are pending in the group",
+    key_flags=("RW delete",),
+)
+def xgroup_destroy(db: Keyspace, args: Args) -> Reply:
+    """Remove a consumer group; returns 1 if there was one."""
+    stream = _group_stream(db, args[0])
+    group = stream.groups.get(args[1])
+    if group is None:
+        return 0
+    stream.destroy_group(group)
+    return 1
+
+
+@COMMANDS.command(
+    "XGROUP CREATECONSUMER key group consumer",
+    WRITE | DENYOOM,
+    since="6.2.0",
+    complexity="O(1)",
+    key_flags=("RW insert",),
+)
+def xgroup_createconsumer(db: Keyspace, args: Args) -> Reply:
+    """Make a consumer; returns 0 if it was there."""
+    stream, group = _stream_and_group(db, args)
+    if args[2] in group.consumers:
+        return 0
+    stream.create_consumer(group, args[2], db.ds.now)
+    return 1
+
+
+@COMMANDS.command(
+    "XGROUP DELCONSUMER key group consumer",
+    WRITE,
+    since="5.0.0",
+    complexity="O(N), N being the entries that are pending for the consumer",
+    key_flags=("RW delete",),
+)
+def xgroup_delconsumer(db: Keyspace, args: Args) -> Reply:
+    """Remove a consumer; returns how many entries were pending for it."""
+    stream, group = _stream_and_group(db, args)
+    consumer = group.consumers.get(args[2])
+    return 0 if consumer is None else stream.delete_consumer(group, consumer)
+
+
+@COMMANDS.command("XGROUP HELP", LOADING | STALE, since="5.0.0", complexity="O(1)")
+def xgroup_help(db: Keyspace, args: Args) -> Reply:
+    """Return what XGROUP can do."""
+    return [
+        "XGROUP <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        "CREATE <key> <group> <id|$> [MKSTREAM] [ENTRIESREAD <count>]",
+        "    Make a group that reads what comes behind the id; with MKSTREAM the stream too.",
+        "CREATECONSUMER <key> <group> <consumer>",
+        "    Make a consumer. Reading makes it as well.",
+        "DELCONSUMER <key> <group> <consumer>",
+        "    Remove a consumer, with what is pending for it.",
+        "DESTROY <key> <group>",
+        "    Remove a group, with its consumers.",
+        "SETID <key> <group> <id|$> [ENTRIESREAD <count>]",
+        "    Let a group go on behind the id.",
+        "HELP",
+        "    Return this text.",
+    ]
+
+
+# -- what is pending -----------------------------------------------------------------------------------------------
+
+
+def _find_group(db: Keyspace, args: Args, *, reading: bool = False) -> tuple[Stream, Group]:
+    stream = db.collection(args[0], Stream) if reading else db.find_collection(args[0], Stream)
+    group = stream.groups.get(args[1]) if stream is not None else None
+    if stream is None or group is None:
+        raise ReplyError(f"NOGROUP No such key '{shown(args[0])}' or consumer group '{shown(args[1])}'")
+    return stream, group
+
+
+@COMMANDS.command(
+    "XACK key group id [id ...]",
+    WRITE | FAST,
+    since="5.0.0",
+    complexity="O(log N) for each entry",
+    key_flags=("RW update",),
+)
+def xack(db: Keyspace, args: Args) -> Reply:
+    """Acknowledge entries: they are pending no more. Returns how many were."""
+    stream = db.find_collection(args[0], Stream)
+    group = stream.groups.get(args[1]) if stream is not None else None
+    if stream is None or group is None:
+        return 0
+    return stream.settle_pending(group, _ids(args[2:]))
+
+
+@COMMANDS.command(
+    "XPENDING key group [[IDLE min-idle-time] start end count [consumer]]",
+    READ,
+    since="5.0.0",
+    complexity="O(log N + M), M being the entries returned, or those passed over by IDLE",
+    tips="nondeterministic_output",
+    history=(("6.2.0", "Added the `IDLE` option and exclusive range intervals."),),
+)
+def xpending(db: Keyspace, args: Args) -> Reply:
+    """Return what is pending in a group: how much, or which entries."""
+    if len(args) == 2:
+        return _pending_summary(_find_group(db, args, reading=True)[1])
+    if not 5 <= len(args) <= 8:
+        raise errors.syntax()
+    at, idle = 2, 0
+    if args[2].upper() == b"IDLE":
+        idle = integer(args[3])
+        if len(args) < 7:
+            raise errors.syntax()
+        at = 4
+    count = max(0, integer(args[at + 2]))
+    low, high = _interval(args[at], args[at + 1])
+    _, group = _find_group(db, args, reading=True)
+    consumer = None
+    if len(args) > at + 3:
+        consumer = group.consumers.get(args[at + 3])
+        if consumer is None:
+            return []
+    now, rows = db.ds.now, list[Reply]()
+    for ident, item in group.between(low, high, consumer) if count else ():
+        elapsed = now - item.delivered
+        if idle and elapsed < idle:
+            continue
+        rows.append((_text(ident), item.consumer.name, max(0, elapsed), item.count))
+        if len(rows) == count:
+            break
+    return rows
+
+
+def _pending_summary(group: Group) -> Reply:
+    order = group.order
+    if not order:
+        return [0, None, None, NULL_ARRAY]
+    busy = [(each.name, b"%d" % len(each.order)) for each in group.sorted_consumers() if each.order]
+    return [len(order), _text(order[0]), _text(order[-1]), busy]
+
+
+class _Claim:
+    """XCLAIM's options."""
+
+    __slots__ = ("count", "delivered", "force", "idents", "justid", "last")
+
+    def __init__(self, args: Args, now: int) -> None:
+        self.idents: list[int] = []
+        at = 4
+        while at < len(args) and (ident := _maybe_id(args[at])) is not None:
+            self.idents.append(ident)
+            at += 1
+        self.force = self.justid = False
+        self.last = 0
+        self.count: int | None = None
+        delivered = -1
+        for word in (words := Words(args, at)):
+            more = words.at < len(args)
+            if word == b"FORCE":
+                self.force = True
+            elif word == b"JUSTID":
+                self.justid = True
+            elif word in (b"IDLE", b"TIME") and more:
+                delivered = _claim_number(words.take(), word.decode())
+                if word == b"IDLE":
+                    delivered = now - delivered
+            elif word == b"RETRYCOUNT" and more:
+                count = _claim_number(words.take(), "RETRYCOUNT")
+                self.count = count if count >= 0 else None
+            elif word == b"LASTID" and more:
+                self.last = _id(words.take())
+            else:
+                raise ReplyError(f"ERR Unrecognized XCLAIM option '{shown(args[words.at - 1])}'")
+        self.delivered = delivered if 0 <= delivered <= now else now
+
+
+def _maybe_id(raw: bytes) -> int | None:
+    try:
+        return _id(raw)
+    except ReplyError:
+        return None
+
+
+def _claim_number(raw: bytes, word: str) -> int:
+    number = to_integer(raw)
+    if number is None:
+        raise ReplyError(f"ERR Invalid {word} option argument for XCLAIM")
+    return number
+
+
+def _min_idle(raw: bytes, command: str) -> int:
+    idle = to_integer(raw)
+    if idle is None:
+        raise ReplyError(f"ERR Invalid min-idle-time argument for {command}")
+    return max(0, idle)
+
+
+@COMMANDS.command(
+    "XCLAIM key group consumer min-idle-time id [id ...] [IDLE ms] [TIME unix-time-milliseconds] [RETRYCOUNT count]"
+    " [FORCE] [JUSTID] [LASTID lastid]",
+    WRITE | FAST,
+    since="5.0.0",
+    complexity="O(log N) for each entry",
+    key_flags=("RW update",),
+    tips="nondeterministic_output",
+)
+def xclaim(db: Keyspace, args: Args) -> Reply:
+    """Make entries that are pending for too long those of another consumer, and return them."""
+    stream, group = _find_group(db, args)
+    min_idle, now = _min_idle(args[3], "XCLAIM"), db.ds.now
+    asked = _Claim(args, now)
+    if asked.last > group.last:
+        stream.set_group(group, asked.last, group.read)
+    rows: list[Reply] = []
+    claimed: dict[int, int] = {}
+    lost: list[int] = []
+    for ident in asked.idents:
+        fields, item = stream.get(ident), group.pending.get(ident)
+        if fields is None:
+            lost.append(ident)
+            continue
+        if ident in claimed:
+            if min_idle and now - asked.delivered < min_idle:
+                continue
+            count = claimed[ident]
+        elif item is not None:
+            if min_idle and now - item.delivered < min_idle:
+                continue
+            count = item.count
+        elif asked.force:
+            count = 1
+        else:
+            continue
+        if asked.count is not None:
+            count = asked.count
+        elif not asked.justid:
+            count = min(count + 1, INT_MAX)
+        claimed[ident] = count
+        rows.append(_text(ident) if asked.justid else (_text(ident), fields))
+    stream.settle_pending(group, lost)
+    _hand_over(stream, group, args[2], [(ident, asked.delivered, count) for ident, count in claimed.items()])
+    return rows
+
+
+def _hand_over(stream: Stream, group: Group, name: bytes, items: list[tuple[int, int, int]]) -> None:
+    """(id, delivered, count) become pending for the consumer `name`. Without any it is not even made."""
+    if not items:
+        return
+    now = stream.db.ds.now
+    consumer = _consumer(stream, group, name, now)
+    stream.put_pending(group, consumer, items)
+    stream.set_consumer(group, consumer, now, now)
+
+
+@COMMANDS.command(
+    "XAUTOCLAIM key group consumer min-idle-time start [COUNT count] [JUSTID]",
+    WRITE | FAST,
+    since="6.2.0",
+    complexity="O(1) if COUNT is small",
+    key_flags=("RW delete",),
+    tips="nondeterministic_output",
+    history=(("7.0.0", "Added an element to the reply array, the ids of deleted entries that were pending"),),
+)
+def xautoclaim(db: Keyspace, args: Args) -> Reply:
+    """Claim what is pending for too long, from an id on; returns where to go on, entries, and ids that are no more."""
+    min_idle = _min_idle(args[3], "XAUTOCLAIM")
+    start = _edge(args[4], 0, 1, "start")
+    left, justid = 100, False
+    for word in (words := Words(args, 5)):
+        if word == b"COUNT" and words.at < len(args):
+            left = integer(words.take())
+            if not 1 <= left <= INT_MAX // 16:
+                raise ReplyError("ERR COUNT must be > 0")
+        elif word == b"JUSTID":
+            justid = True
+        else:
+            raise errors.syntax()
+    stream, group = _find_group(db, args)
+    attempts, now, cursor = ATTEMPTS * left, db.ds.now, 0
+    rows: list[Reply] = []
+    claimed: list[tuple[int, int, int]] = []
+    lost: list[int] = []
+    for ident, item in group.between(start, MAX_ID):
+        if not attempts or not left:
+            cursor = ident
+            break
+        attempts -= 1
+        fields = stream.get(ident)
+        if fields is None:
+            lost.append(ident)
+        elif min_idle and now - item.delivered < min_idle:
+            continue
+        else:
+            claimed.append((ident, now, item.count if justid else min(item.count + 1, INT_MAX)))
+            rows.append(_text(ident) if justid else (_text(ident), fields))
+        left -= 1
+    stream.settle_pending(group, lost)
+    _hand_over(stream, group, args[2], claimed)
+    return [_text(cursor), rows, [_text(ident) for ident in lost]]
+
+
+# -- removing with regard to groups --------------------------------------------------------------------------------
+
+REFERENCES: Final = (b"KEEPREF", b"DELREF", b"ACKED")
+
+
+def _reference_options(args: Args, at: int) -> tuple[bytes, list[int]]:
+    """(one of REFERENCES, ids) from args[at] on."""
+    policy, idents = b"KEEPREF", list[int]()
+    for word in (words := Words(args, at)):
+        if word in REFERENCES:
+            policy = word
+        elif word == b"IDS":
+            count = integer(words.take())
+            if count < 1:
+                raise ReplyError("ERR Number of IDs must be a positive integer")
+            if count > len(args) - words.at:
+                raise ReplyError("ERR The `numids` parameter must match the number of arguments")
+            idents = _ids(words.take_many(count))
+        else:
+            raise errors.syntax()
+    if not idents:
+        raise errors.syntax()
+    return policy, idents
+
+
+def _remove(stream: Stream, policy: bytes, idents: list[int]) -> list[int]:
+    """Take entries out; for each -1 (it was not there), 1 (it went), or 2 (a group still needs it, ACKED only)."""
+    told: list[int] = []
+    going: list[int] = []
+    gone: set[int] = set()
+    for ident in idents:
+        if ident in gone or stream.place(ident) < 0:
+            told.append(-1)
+        elif policy == b"ACKED" and _is_needed(stream, ident):
+            told.append(2)
+        else:
+            told.append(1)
+            gone.add(ident)
+            going.append(ident)
+    if policy == b"DELREF":
+        for group in stream.groups.values():
+            stream.settle_pending(group, going)
+    stream.delete(going)
+    return told
+
+
+def _is_needed(stream: Stream, ident: int) -> bool:
+    return any(group.last < ident or ident in group.pending for group in stream.groups.values())
+
+
+@COMMANDS.command(
+    "XDELEX key [KEEPREF | DELREF | ACKED] IDS numids id [id ...]",
+    WRITE | FAST,
+    since="8.2.0",
+    complexity="O(log N) for each entry, times the groups unless KEEPREF",
+    key_flags=("RW delete",),
+)
+def xdelex(db: Keyspace, args: Args) -> Reply:
+    """Take entries out, from the groups' pending entries too, or only where no group needs them."""
+    policy, idents = _reference_options(args, 1)
+    stream = db.find_collection(args[0], Stream)
+    return [-1] * len(idents) if stream is None else list[Reply](_remove(stream, policy, idents))
+
+
+@COMMANDS.command(
+    "XACKDEL key group [KEEPREF | DELREF | ACKED] IDS numids id [id ...]",
+    WRITE | FAST,
+    since="8.2.0",
+    complexity="O(log N) for each entry, times the groups unless KEEPREF",
+    key_flags=("RW delete",),
+)
+def xackdel(db: Keyspace, args: Args) -> Reply:
+    """Acknowledge entries and take them out, as XDELEX does; -1 for one that was not pending."""
+    policy, idents = _reference_options(args, 2)
+    stream = db.find_collection(args[0], Stream)
+    group = stream.groups.get(args[1]) if stream is not None else None
+    if stream is None or group is None:
+        return [-1] * len(idents)
+    told: list[Reply] = []
+    for ident in idents:
+        if stream.settle_pending(group, (ident,)):
+            told.append(2 if _remove(stream, policy, [ident]) == [2] else 1)
+        else:
+            told.append(-1)
+    return told
+
+
+# -- telling -------------------------------------------------------------------------------------------------------
+
+
+@COMMANDS.command(
+    "XINFO STREAM key [FULL [COUNT count]]",
+    READ,
+    since="5.0.0",
+    complexity="O(1)",
+    history=(
+        ("6.0.0", "Added the `FULL` modifier."),
+        ("7.0.0", "Added the `max-deleted-entry-id`, `entries-added`, `recorded-first-entry-id`, `entries-read` and"
+                  " `lag` fields"),
+    ),
+)  # fmt: skip
+def xinfo_stream(db: Keyspace, args: Args) -> Reply:
+    """Return what there is to say about a stream."""
+    stream = db.collection(args[0], Stream)
+    if stream is None:
+        raise errors.no_such_key()
+    full = len(args) > 1
+    count = 10
+    if full:
+        if len(args) not in (2, 4) or args[1].upper() != b"FULL" or (len(args) == 4 and args[2].upper() != b"COUNT"):
+            raise _misused("XINFO", "stream")
+        if len(args) == 4:
+            count = integer(args[3])
+            count = 10 if count < 0 else count or MAX_ID
+    told: dict[bytes, Reply] = {
+        b"length": stream.size,
+        b"radix-tree-keys": len(stream.nodes),
+        b"radix-tree-nodes": len(stream.nodes) + 1,
+        b"last-generated-id": _text(stream.last),
+        b"max-deleted-entry-id": _text(stream.deleted),
+        b"entries-added": stream.added,
+        b"recorded-first-entry-id": _text(stream.first),
+    }
+    if full:
+        told[b"entries"] = _rows(stream.between(0, MAX_ID, count))
+        told[b"groups"] = [_whole_group(stream, stream.groups[name], count) for name in sorted(stream.groups)]
+    else:
+        told[b"groups"] = len(stream.groups)
+        told[b"first-entry"] = next(iter(_rows(stream.between(0, MAX_ID, 1))), None)
+        told[b"last-entry"] = next(iter(_rows(stream.between(0, MAX_ID, 1, back=True))), None)
+    return told
+
+
+def _first(group: Group, consumer: Consumer | None, count: int) -> Iterator[tuple[int, Pending]]:
+    return islice(group.between(0, MAX_ID, consumer), min(count, INT_MAX))
+
+
+def _read(group: Group) -> int | None:
+    return None if group.read == UNKNOWN else group.read
+
+
+def _whole_group(stream: Stream, group: Group, count: int) -> dict[bytes, Reply]:
+    """A group in XINFO STREAM FULL."""
+    return {
+        b"name": group.name,
+        b"last-delivered-id": _text(group.last),
+        b"entries-read": _read(group),
+        b"lag": stream.lag(group),
+        b"pel-count": len(group.pending),
+        b"pending": [
+            (_text(ident), item.consumer.name, item.delivered, item.count)
+            for ident, item in _first(group, None, count)
+        ],
+        b"consumers": [
+            {
+                b"name": consumer.name,
+                b"seen-time": consumer.last_seen,
+                b"pel-count": len(consumer.order),
+                b"pending": [
+                    (_text(ident), item.delivered, item.count) for ident, item in _first(group, consumer, count)
+                ],
+            }
+            for consumer in group.sorted_consumers()
+        ],
+    }  # fmt: skip
+
+
+@COMMANDS.command(
+    "XINFO GROUPS key",
+    READ,
+    since="5.0.0",
+    complexity="O(N), N being the groups",
+    history=(("7.0.0", "Added the `entries-read` and `lag` fields"),),
+)
+def xinfo_groups(db: Keyspace, args: Args) -> Reply:
+    """Return what there is to say about the groups of a stream."""
+    stream = db.collection(args[0], Stream)
+    if stream is None:
+        raise errors.no_such_key()
+    return [
+        {
+            b"name": name,
+            b"consumers": len(group.consumers),
+            b"pending": len(group.pending),
+            b"last-delivered-id": _text(group.last),
+            b"entries-read": _read(group),
+            b"lag": stream.lag(group),
+        }
+        for name, group in sorted(stream.groups.items())
+    ]
+
+
+@COMMANDS.command("XINFO CONSUMERS key group", READ, since="5.0.0", complexity="O(N), N being the consumers")
+def xinfo_consumers(db: Keyspace, args: Args) -> Reply:
+    """Return what there is to say about the consumers of a group."""
+    stream = db.collection(args[0], Stream)
+    if stream is None:
+        raise errors.no_such_key()
+    group = stream.groups.get(args[1])
+    if group is None:
+        raise errors.no_group(args[1], args[0])
+    now = db.ds.now
+    return [
+        {b"name": each.name, b"pending": len(each.order), b"idle": max(0, now - each.last_seen)}
+        for each in group.sorted_consumers()
+    ]
+
+
+@COMMANDS.command("XINFO HELP", LOADING | STALE, since="5.0.0", complexity="O(1)")
+def xinfo_help(db: Keyspace, args: Args) -> Reply:
+    """Return what XINFO can do."""
+    return [
+        "XINFO <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        "CONSUMERS <key> <group>",
+        "    Tell about the consumers of a group.",
+        "GROUPS <key>",
+        "    Tell about the groups of a stream.",
+        "STREAM <key> [FULL [COUNT <count>]]",
+        "    Tell about a stream; with FULL also of entries, groups, consumers, and what is pending.",
+        "HELP",
+        "    Return this text.",
+    ]
