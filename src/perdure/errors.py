@@ -29,6 +29,11 @@ def shown(raw: bytes) -> str:
     return raw[:MAX_SHOWN].decode("latin-1")
 
 
+def whole(raw: bytes) -> str:
+    """All of an argument, for the errors that repeat all; a C string, so up to its first zero byte."""
+    return raw.partition(b"\0")[0].decode("latin-1")
+
+
 # -- arguments -----------------------------------------------------------------------------------------------------
 
 syntax = partial(ReplyError, "ERR syntax error")
@@ -109,4 +114,4 @@ def invalid_expire(name: str) -> ReplyError:
 
 def no_group(group: bytes, key: bytes) -> ReplyError:
     """The stream `key`, or its consumer group, does not exist."""
-    return ReplyError(f"NOGROUP No such consumer group '{shown(group)}' for key name '{shown(key)}'")
+    return ReplyError(f"NOGROUP No such consumer group '{whole(group)}' for key name '{whole(key)}'")

@@ -15,7 +15,7 @@ from typing import Final
 
 from perdure import errors
 from perdure.args import INT_MAX, Words, integer, to_integer, unsigned
-from perdure.errors import ReplyError, shown
+from perdure.errors import ReplyError, whole
 from perdure.registry import BLOCKING, DENYOOM, FAST, LOADING, READ, RECORD_ONLY, STALE, WRITE, Args, Family
 from perdure.resp import NULL_ARRAY, Reply, Rows
 from perdure.session import Park
@@ -501,7 +501,7 @@ def _after_of_group(stream: Stream | None, raw: bytes, key: bytes, asked: _Readi
     assert group is not None
     if stream is None or group not in stream.groups:
         raise ReplyError(
-            f"NOGROUP No such key '{shown(key)}' or consumer group '{shown(group)}' in XREADGROUP with GROUP option"
+            f"NOGROUP No such key '{whole(key)}' or consumer group '{whole(group)}' in XREADGROUP with GROUP option"
         )
     if raw == b"$":
         raise ReplyError(
@@ -584,10 +584,10 @@ def _group_options(args: Args, word: str, *, mkstream: bool) -> tuple[bool, int]
 def xgroup_create(db: Keyspace, args: Args) -> Reply:
     """Make a consumer group that begins behind an id; `$` is the last one."""
     key, name, raw = args[:3]
-    make, read = _group_options(args, "create", mkstream=True)
+    make, read = _group_options(args, "CREATE", mkstream=True)
     stream = db.find_collection(key, Stream) if make else _group_stream(db, key)
     if len(args) > 6:
-        raise _misused("XGROUP", "create")
+        raise _misused("XGROUP", "CREATE")
     if raw == b"$":
         last = stream.last if stream is not None else 0
     else:
@@ -611,10 +611,10 @@ def xgroup_create(db: Keyspace, args: Args) -> Reply:
 )
 def xgroup_setid(db: Keyspace, args: Args) -> Reply:
     """Let a group go on behind another id."""
-    _, read = _group_options(args, "setid", mkstream=False)
+    _, read = _group_options(args, "SETID", mkstream=False)
     stream, group = _stream_and_group(db, args)
     if len(args) > 5:
-        raise _misused("XGROUP", "setid")
+        raise _misused("XGROUP", "SETID")
     if args[2] == b"$":
         last = stream.last
     else:
@@ -705,7 +705,7 @@ def _find_group(db: Keyspace, args: Args, *, reading: bool = False) -> tuple[Str
     stream = db.collection(args[0], Stream) if reading else db.find_collection(args[0], Stream)
     group = stream.groups.get(args[1]) if stream is not None else None
     if stream is None or group is None:
-        raise ReplyError(f"NOGROUP No such key '{shown(args[0])}' or consumer group '{shown(args[1])}'")
+        raise ReplyError(f"NOGROUP No such key '{whole(args[0])}' or consumer group '{whole(args[1])}'")
     return stream, group
 
 
@@ -803,7 +803,7 @@ class _Claim:
             elif word == b"LASTID" and more:
                 self.last = _id(words.take())
             else:
-                raise ReplyError(f"ERR Unrecognized XCLAIM option '{shown(args[words.at - 1])}'")
+                raise ReplyError(f"ERR Unrecognized XCLAIM option '{whole(args[words.at - 1])}'")
         self.delivered = delivered if 0 <= delivered <= now else now
 
 
@@ -901,7 +901,7 @@ def xautoclaim(db: Keyspace, args: Args) -> Reply:
     left, justid = 100, False
     for word in (words := Words(args, 5)):
         if word == b"COUNT" and words.at < len(args):
-            left = integer(words.take())
+            left = to_integer(words.take()) or 0
             if not 1 <= left <= INT_MAX // 16:
                 raise ReplyError("ERR COUNT must be > 0")
         elif word == b"JUSTID":
@@ -1042,7 +1042,7 @@ def xinfo_stream(db: Keyspace, args: Args) -> Reply:
     count = 10
     if full:
         if len(args) not in (2, 4) or args[1].upper() != b"FULL" or (len(args) == 4 and args[2].upper() != b"COUNT"):
-            raise _misused("XINFO", "stream")
+            raise _misused("XINFO", "STREAM")
         if len(args) == 4:
             count = integer(args[3])
             count = 10 if count < 0 else count or MAX_ID
