@@ -27,6 +27,8 @@ from perdure_storage.offline import Offline
 from perdure_storage.tables import Table
 from perdure_storage.types.zset import ZSet
 from perdure_storage.walk import find
+from perdure_tools.common import json_text
+from perdure_tools.dump import rendered
 
 WAITING = {
     "what is there is taken at once": """
@@ -336,6 +338,9 @@ def test_check_digest_and_dump_know_sorted_sets(tmp_path: Path) -> None:
         with Offline.open(path) as view:
             item = find(view.databases[0], b"k")
             assert item is not None and item.size == 1511
+            infinite = find(view.databases[0], b"long")
+            assert infinite is not None
+            assert rendered(infinite, json_text)["value"] == {"member" * 200: "-inf"}
             return item.plain()["value"]
 
     before = value()

@@ -1,8 +1,9 @@
 """Write all keys as JSON lines: {"db": 0, "key": "k", "type": "string", "value": "v", "expire_ms": ...}.
 
 Text is UTF-8; bytes that are not are {"base64": "..."}. A hash is an object, or a list of [field, value] where a
-field is not UTF-8; field_expire_ms has the expiries of fields in the same form. expire_ms is unix milliseconds and is
-there when the key has an expiry. What has expired but is not yet removed is left out.
+field is not UTF-8; field_expire_ms has the expiries of fields in the same form. A sorted set is the same with scores
+in their order, infinite ones as "inf" and "-inf". expire_ms is unix milliseconds and is there when the key has an
+expiry. What has expired but is not yet removed is left out.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
+from math import isinf
 from typing import Any, Final
 
 from perdure_storage.offline import Offline
@@ -98,6 +100,8 @@ def plain_json(value: Any, convert: Convert) -> Any:
     """Python's own types with bytes in them, as JSON has it."""
     if isinstance(value, (bytes, bytearray)):
         return convert(bytes(value))
+    if isinstance(value, float) and isinf(value):
+        return str(value)  # JSON has no such numbers
     if isinstance(value, dict):
         pairs = [(plain_json(key, convert), plain_json(content, convert)) for key, content in value.items()]
         if all(isinstance(key, str) for key, _ in pairs):

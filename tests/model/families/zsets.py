@@ -81,7 +81,7 @@ COMMAND_STRATEGIES["sorted_set"] = st.one_of(
     command("ZCARD", KEY),
     command("ZSCORE ZRANK ZREVRANK", KEY, MEMBER),
     command("ZCOUNT", KEY, ANY_END, ANY_END),
-    command("ZLEXCOUNT", st.just(LEXICAL) | KEY.filter(lambda key: key == b"hash"), BAD_NAME, BAD_NAME),
+    command("ZLEXCOUNT", LEXICAL, BAD_NAME, BAD_NAME),
     command("ZRANGE ZREVRANGE", KEY, RANK, RANK, optional("WITHSCORES")),
     command("ZRANGE", KEY, RANK, RANK, shuffled(optional("REV"), optional("WITHSCORES"), LIMIT)),
     command("ZRANGE", KEY, ANY_END, ANY_END, "BYSCORE", shuffled(optional("REV"), optional("WITHSCORES"), LIMIT)),
