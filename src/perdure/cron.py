@@ -6,13 +6,14 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from perdure.session import Level
+from perdure_storage.events import EVICTED
 
 if TYPE_CHECKING:
     from perdure.server import Server
 
 TICK_S: Final = 0.1
-CATCH_UP_S: Final = 0.002
-SWEEP_LIMIT: Final = 100
+SWEEP_LIMIT: Final = 10
+"""Due keys in one slice: what a request may have to wait for. While more are due, slices follow one another."""
 EVICT_LIMIT: Final = 2000
 DIRTY_SHARE: Final = 8
 """Writers are slowed when dirty entries take more than `maxmemory` and this fraction of it."""
@@ -24,15 +25,17 @@ HANDSHAKE_MS: Final = 30_000
 
 
 class Timer:
-    """Calls `job(server)` again after the number of seconds it returns."""
+    """Calls `job(server)` again after the number of seconds it returns; after 0, once the loop has looked at its sockets."""
 
     def __init__(self, server: Server, job: Any) -> None:
         self._server = server
         self._job = job
-        self._handle: asyncio.TimerHandle = server.loop.call_later(TICK_S, self._run)
+        self._handle: asyncio.Handle = server.loop.call_later(TICK_S, self._run)
 
     def _run(self) -> None:
-        self._handle = self._server.loop.call_later(self._job(self._server), self._run)
+        delay = self._job(self._server)
+        loop = self._server.loop
+        self._handle = loop.call_later(delay, self._run) if delay else loop.call_soon(self._run)
 
     def cancel(self) -> None:
         self._handle.cancel()
@@ -60,7 +63,7 @@ def sweep(server: Server) -> float:
                 server.begin_tick()
         more = engine.sweeper.behind
     more = engine.dataset.free_some() or more
-    return CATCH_UP_S if more else TICK_S
+    return 0.0 if more else TICK_S
 
 
 def upkeep(server: Server) -> float:
@@ -176,5 +179,6 @@ def evict_keys(server: Server) -> bool:
         else:
             db, entry = min(sample, key=lambda item: item[1].tick)
         db.remove(entry)
+        db.notify(EVICTED, b"evicted", entry.key)
         dataset.evicted_keys += 1
     return True

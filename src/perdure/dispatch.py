@@ -109,6 +109,8 @@ def run(session: Session, command: Command, argv: Argv, again: Callable[[Keyspac
         failure = finish(server)
         if failure is not None:
             reply = failure
+    if ds.events:
+        server.tell_events()
     elapsed = perf_counter_ns() - started
     command.calls += 1
     command.nanoseconds += elapsed
@@ -136,6 +138,7 @@ def finish(server: Server) -> ReplyError | None:
     try:
         server.engine.commit()
     except StorageError as error:
+        ds.events.clear()
         server.refuse_writes(error)
         return ReplyError(f"MISCONF {error}")
     server.changes += 1
@@ -143,6 +146,8 @@ def finish(server: Server) -> ReplyError | None:
         server.keys_changed(changed)
     if moved:
         server.databases_moved()
+    if ds.events:
+        server.tell_events()
     return None
 
 

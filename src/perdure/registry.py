@@ -70,7 +70,7 @@ READ = READONLY
 INTERNAL: Final = frozenset((Flag.RECORD_ONLY,))
 CATEGORY_OF_GROUP: Final = {
     "generic": "keyspace", "sorted_set": "sortedset", "transactions": "transaction", "server": "", "cluster": "",
-    "sentinel": "",
+    "sentinel": "", "pubsub": "",
 }  # fmt: skip
 """Groups whose ACL category has another name, or that have none."""
 

@@ -28,6 +28,7 @@ from perdure.dispatch import run as run_command
 from perdure.errors import ReplyError
 from perdure.info import Rates, resident_bytes
 from perdure.net import HELD_MAX, STRANGER_OUTPUT_MAX, Connection
+from perdure.notifications import Notifications
 from perdure.pubsub import PubSub
 from perdure.redaction import redacted
 from perdure.registry import Command, build_table, with_upper_case
@@ -50,7 +51,7 @@ OVERDUE_MS: Final = 2000
 """At level everysec, replies to writers wait once the oldest write has waited that long for a sync."""
 LOAD_STEP_ROWS: Final = 500
 KEPT_OVER_RELOAD: Final = (
-    "limits", "scans", "on_event", "hits", "misses", "expired_keys", "expired_fields", "evicted_keys",
+    "limits", "scans", "hits", "misses", "expired_keys", "expired_fields", "evicted_keys",
 )  # fmt: skip
 """What belongs to the server rather than to the data."""
 SIZES_MS: Final = 5000
@@ -128,6 +129,8 @@ class Server:
         self.watchers: dict[Watched, set[Session]] = {}
         self.monitors: set[Session] = set()
         self.pubsub = PubSub(self.push)
+        self.notifications = Notifications(self.pubsub)
+        self._notify(config.notify_keyspace_events)
         self.held_back: list[tuple[Session, Raw]] | None = None
         self.on_change: Callable[[list[Watched]], None] | None = None
         # state of the tick and of admission
@@ -151,6 +154,7 @@ class Server:
         self.rates = Rates()
         self.reset_stats()
         config.on_change("appendfsync", lambda value: setattr(self, "level", LEVELS[value]))
+        config.on_change("notify-keyspace-events", self._notify)
         config.on_change("slowlog-max-len", self.slowlog.resize)
         config.on_change("slowlog-log-slower-than", lambda value: setattr(self, "slow_ns", threshold_ns(value)))
 
@@ -279,6 +283,7 @@ class Server:
         before, self.dataset = self.dataset, self.engine.dataset
         for kept in KEPT_OVER_RELOAD:
             setattr(self.dataset, kept, getattr(before, kept))
+        self.dataset.listen(before.wants)
         for session in self.sessions.values():
             session.ds = self.dataset
             session.db = self.dataset.databases[session.db.index]
@@ -477,6 +482,8 @@ class Server:
             cron.limit_memory(self)
         if self.dataset.effects:  # expired on the way by something that was no command
             self.engine.commit()
+        if self.dataset.events:
+            self.tell_events()
 
     def sync_here(self) -> None:
         """Sync on the loop: on a quick disk that takes less than handing it to the thread and back."""
@@ -732,6 +739,16 @@ class Server:
         self.loop.call_soon(step)
 
     # -- consequences of changes ---------------------------------------------------------------------------------
+
+    def _notify(self, letters: str) -> None:
+        """`notify-keyspace-events` was set."""
+        self.notifications.configure(letters)
+        self.dataset.listen(self.notifications.kinds)
+
+    def tell_events(self) -> None:
+        """Publish what has happened to keys. REQUIRES: it is in the log, or will be at the end of the transaction."""
+        happened, self.dataset.events = self.dataset.events, []
+        self.notifications.publish(happened)
 
     def keys_changed(self, marks: Iterable[Watched]) -> None:
         """Tell everybody who asked: transactions that watch, clients that wait, caches that track."""

@@ -19,7 +19,10 @@ cdef class Keyspace:
     cdef public long long keys
     cdef public long long expires
     cdef public long long used
+    cdef public long long wants
 
+    @cython.locals(ds=Dataset)
+    cpdef object notify(self, long long kind, bytes event, bytes key)
     @cython.locals(ds=Dataset, string=String)
     cpdef object string(self, bytes key)
     @cython.locals(ds=Dataset, live=Entry)
@@ -34,16 +37,17 @@ cdef class Keyspace:
 
 cdef class Dataset:
     cdef public object snapshot
-    cdef public object on_event
     cdef public object young
     cdef public object random
     cdef public object limits
     cdef public object scans
     cdef public list effects
+    cdef public list events
     cdef public list touched
     cdef public list databases
     cdef public list aging
     cdef public list trash
+    cdef public list tombs
     cdef public set counted
     cdef public dict spaces
     cdef public bint keep_expired
@@ -59,6 +63,7 @@ cdef class Dataset:
     cdef public long long dropped
     cdef public unsigned long long next_id
     cdef public long long next_space
+    cdef public long long wants
 
     cpdef long long commit(self, Log log) except -1
     @cython.locals(entry=Collection, db=Keyspace, old="long long", due="long long")

@@ -15,7 +15,7 @@ here touches a file but the snapshot, or a clock: `now` and `tick` are set from 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from heapq import heappop, heappush, merge
 from itertools import islice, repeat
 from operator import itemgetter
@@ -23,6 +23,7 @@ from random import Random
 from typing import Any, Final, TypeVar
 
 from perdure_storage import effects as fx
+from perdure_storage import events
 from perdure_storage.effects import STRING
 from perdure_storage.codec import unpack
 from perdure_storage.errors import Corruption, TooLarge, WrongType
@@ -40,7 +41,7 @@ from perdure_storage.types.zset import ZSet
 MAX_STRING: Final = 512 << 20
 BIG: Final = 1000
 """A collection of more elements is freed in slices, and loaded in steps where the caller can wait."""
-FREE_SLICE: Final = 2000
+FREE_SLICE: Final = 500
 FEW: Final = 1000
 """So many keys can be listed to choose one at random."""
 DRAWS: Final = 8
@@ -79,7 +80,7 @@ class Generation:
 class Keyspace:
     """One database. Methods raise WrongType, TooLarge and Corruption; keys and values are bytes, times unix ms."""
 
-    __slots__ = ("ds", "index", "space", "hot", "ring", "hand", "complete", "keys", "expires", "used")
+    __slots__ = ("ds", "index", "space", "hot", "ring", "hand", "complete", "keys", "expires", "used", "wants")
 
     def __init__(self, ds: Dataset, index: int, space: int) -> None:
         self.ds = ds
@@ -92,6 +93,20 @@ class Keyspace:
         self.keys = 0
         self.expires = 0
         self.used = 0
+        self.wants = ds.wants
+
+    # -- telling -------------------------------------------------------------------------------------------------
+
+    def notify(self, kind: int, event: bytes, key: bytes) -> None:
+        """`event` happened to `key`: somebody may want to be told. `kind`: one of `events`' numbers."""
+        if self.wants & kind:
+            self.ds.events.append(events.Event(event, self.index, key))
+
+    def missed(self, key: bytes) -> None:
+        """A command wanted to read a key that is not there."""
+        self.ds.misses += 1
+        if self.wants:
+            self.notify(events.MISS, b"keymiss", key)
 
     # -- looking up ----------------------------------------------------------------------------------------------
 
@@ -118,7 +133,7 @@ class Keyspace:
         """`find`, counted as a hit or a miss: for commands that read."""
         entry = self.find(key)
         if entry is None:
-            self.ds.misses += 1
+            self.missed(key)
         else:
             self.ds.hits += 1
         return entry
@@ -130,7 +145,7 @@ class Keyspace:
         if type(entry) is not String or entry.expire:
             entry = self.find(key)
             if entry is None:
-                ds.misses += 1
+                self.missed(key)
                 return None
             if type(entry) is not String:
                 raise WrongType
@@ -150,7 +165,7 @@ class Keyspace:
         """The hash at `key` with its fields loaded and expired ones removed, for reading."""
         entry = self.find_hash(key)
         if entry is None:
-            self.ds.misses += 1
+            self.missed(key)
         else:
             self.ds.hits += 1
         return entry
@@ -174,7 +189,7 @@ class Keyspace:
         """The collection of this kind at `key`, loaded, for reading: hit or miss counted. Hashes: see `hash`."""
         entry = self.find_collection(key, kind)
         if entry is None:
-            self.ds.misses += 1
+            self.missed(key)
         else:
             self.ds.hits += 1
         return entry
@@ -239,6 +254,8 @@ class Keyspace:
         """Make the string `value` (not copied) the value of `key`, whatever was there."""
         if len(value) > MAX_STRING:
             raise TooLarge
+        if self.wants:
+            self.find(key)  # its time may have come, and that is to be told first
         ds = self.ds
         entry = self.hot.get(key)
         if entry is None and not self.complete:
@@ -260,6 +277,8 @@ class Keyspace:
         else:
             if entry is not None and entry.kind != 0:
                 self.remove(entry)
+            elif self.wants:
+                self.notify(events.NEW, b"new", key)
             due = 0
             string = String(self, key, ds.lsn, expire, 0, value)
             self._insert(string)
@@ -324,6 +343,8 @@ class Keyspace:
         a stream whose beginning is logged."""
         entry = kind(self, key, 0, 0, self.ds.new_id())
         self._insert(entry)
+        if self.wants:
+            self.notify(events.NEW, b"new", key)
         return entry
 
     def set_expire(self, entry: Entry, expire: int) -> None:
@@ -372,7 +393,13 @@ class Keyspace:
     def settle(self, entry: Collection) -> None:
         """After elements were taken away: delete the key if none is left."""
         if not entry.size:
-            self.remove(entry)
+            self.drop(entry)
+
+    def drop(self, entry: Any) -> None:
+        """`remove`, and say so."""
+        self.remove(entry)
+        if self.wants:
+            self.notify(events.GENERIC, b"del", entry.key)
 
     def move(self, entry: Any, target: Keyspace, new_key: bytes) -> None:
         """Give the entry another name, or another database. REQUIRES: nothing is at the new place."""
@@ -382,6 +409,8 @@ class Keyspace:
             entry.load(ds.snapshot)  # only its fields can tell when they are due
         self._detach(entry)
         ds.effects.append((fx.DELETE, self.space, entry.key, old_due, 0, 0))
+        if target.wants:
+            target.notify(events.NEW, b"new", new_key)
         if isinstance(entry, Collection):
             moved: Any = entry
             moved.db, moved.key = target, new_key
@@ -406,8 +435,8 @@ class Keyspace:
         """The key's time has come: lazy access and sweep both end here."""
         self.remove(entry)
         self.ds.expired_keys += 1
-        if self.ds.on_event is not None:
-            self.ds.on_event("expired", self, entry.key)
+        if self.wants:
+            self.notify(events.EXPIRED, b"expired", entry.key)
 
     def purge_fields(self, entry: Hash, limit: int) -> int:
         """Remove up to `limit` expired fields, and the key with the last of them; returns how many."""
@@ -418,8 +447,8 @@ class Keyspace:
             entry.delete(field)
         if expired:
             self.ds.expired_fields += len(expired)
-            if self.ds.on_event is not None:
-                self.ds.on_event("hexpired", self, entry.key)
+            if self.wants:
+                self.notify(events.HASH, b"hexpired", entry.key)
             self.settle(entry)
         return len(expired)
 
@@ -697,12 +726,13 @@ class Dataset:
         self.hits = self.misses = self.loads = 0
         self.expired_keys = self.expired_fields = self.evicted_keys = self.dropped = 0
         self.keep_expired = False
-        self.on_event: Callable[[str, Keyspace, bytes], None] | None = None
+        self.wants = 0
         self.random = Random()
         self.limits: Limits = DefaultLimits()
         self.scans: Any = None
         self.databases: list[Keyspace] = [Keyspace(self, index, 0) for index in range(databases)]
         self.trash: list[Any] = []
+        self.tombs: list[list[tuple[Keyspace, bytes, int]]] = []
         self._begin(snapshot)
 
     def restart(self, snapshot: Snapshot) -> None:
@@ -716,10 +746,12 @@ class Dataset:
         self.snapshot = snapshot
         self.lsn = snapshot.applied_lsn + 1
         self.effects: list[fx.Effect] = []
+        self.events: list[events.Event] = []
         self.touched: list[Collection] = []
         self.counted: set[Keyspace] = set()
         self.young = Generation()
         self.aging: list[Generation] = []
+        self.tombs = []
         self._read_meta()
 
     def _read_meta(self) -> None:
@@ -741,6 +773,12 @@ class Dataset:
             self.spaces[space] = db
         if known < len(spaces):
             self.log_spaces()
+
+    def listen(self, kinds: int) -> None:
+        """Collect events of these kinds from now on (see `perdure_storage.events`), 0: none."""
+        self.wants = kinds
+        for db in self.databases:
+            db.wants = kinds
 
     # -- transactions --------------------------------------------------------------------------------------------
 
@@ -825,13 +863,12 @@ class Dataset:
         applied = snapshot.applied_lsn
         while self.aging and self.aging[0].last_lsn <= applied:
             generation = self.aging.pop(0)
-            for db, key, lsn in generation.gone:
-                entry = db.hot.get(key)
-                if entry is not None and entry.kind == 0 and entry.lsn == lsn:
-                    del db.hot[key]
-            late = [item for item in generation.due if item[0] <= self.now]
-            for item in late:  # due but not swept yet: the sweep's position in the table may be past them
-                heappush(self.young.due, item)
+            due = generation.due
+            while due and due[0][0] <= self.now:  # not swept yet: the sweep's position in the table may be past it
+                heappush(self.young.due, heappop(due))
+            self.tombs.append(generation.gone)  # they do no harm until `free_some` comes to them
+            self.trash.append(due)
+            self.trash.extend(born.fresh for born in generation.born.values())
 
     def born_keys(self, space: int) -> list[Born]:
         """Keys of a space that may be missing in the snapshot."""
@@ -857,10 +894,10 @@ class Dataset:
             self.trash.extend(entry.contents())
 
     def free_some(self) -> bool:
-        """Free a slice of what was thrown away; True when there is more."""
+        """Free a slice of what was thrown away, then of tombstones that hide nothing any more; True when there is more."""
         trash = self.trash
         if not trash:
-            return False
+            return self._free_tombs()
         last = trash[-1]
         if isinstance(last, list):
             del last[-FREE_SLICE:]
@@ -869,7 +906,22 @@ class Dataset:
                 last.popitem()
         if not last:
             trash.pop()
-        return bool(trash)
+        return bool(trash or self.tombs)
+
+    def _free_tombs(self) -> bool:
+        """Forget some deleted keys that the tables have forgotten too."""
+        tombs = self.tombs
+        if not tombs:
+            return False
+        gone = tombs[-1]
+        for _ in range(min(FREE_SLICE, len(gone))):
+            db, key, lsn = gone.pop()
+            entry = db.hot.get(key)
+            if type(entry) is Gone and entry.lsn == lsn:
+                del db.hot[key]
+        if not gone:
+            tombs.pop()
+        return bool(tombs)
 
     def evict(self, goal: int, limit: int) -> bool:
         """Drop clean entries, the longest unused first (CLOCK), until `used` <= goal or `limit` were looked at.

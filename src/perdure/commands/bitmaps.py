@@ -17,6 +17,7 @@ from perdure.args import bit, bit_offset, bitfield_type, integer
 from perdure.errors import ReplyError
 from perdure.registry import DENYOOM, FAST, READ, WRITE, Args, Family
 from perdure.resp import Reply
+from perdure_storage.events import STRING
 from perdure_storage.keyspace import Keyspace
 from perdure_storage.types.string import Value
 
@@ -42,6 +43,7 @@ def setbit(db: Keyspace, args: Args) -> Reply:
     changed = byte | mask if wanted else byte & ~mask
     if changed != byte or not inside:
         db.write_string(key, entry, at, bytes((changed,)))
+        db.notify(STRING, b"setbit", key)
     return int(byte & mask != 0)
 
 
@@ -200,10 +202,11 @@ def bitop(db: Keyspace, args: Args) -> Reply:
     if not size:
         entry = db.find(target)
         if entry is not None:
-            db.remove(entry)
+            db.drop(entry)
         return 0
     if operation is None:
         db.set_string(target, bytes(values[0].translate(INVERSE)))
+        db.notify(STRING, b"set", target)
         return size
     pieces = []
     for at in range(0, size, BITOP_CHUNK):
@@ -211,6 +214,7 @@ def bitop(db: Keyspace, args: Args) -> Reply:
         number = operation([int.from_bytes(value[at : at + width], "little") for value in values])
         pieces.append(number.to_bytes(width, "little"))
     db.set_string(target, b"".join(pieces))
+    db.notify(STRING, b"set", target)
     return size
 
 
@@ -303,9 +307,11 @@ def bitfield(db: Keyspace, args: Args) -> Reply:
         return [step.field.read(value) for step in steps]
     size = max((field.offset + field.width + 7) >> 3 for field in writes)
     entry = db.find_string(key)
+    grown = changed = False
     if entry is None or len(entry.value) < size:  # the string grows also when a FAIL then keeps it all zeros
         db.write_string(key, entry, size - 1, b"\0")
         entry = db.find_string(key)
+        grown = True
     assert entry is not None
     replies: list[Reply] = []
     for action, field, number, overflow in steps:
@@ -323,7 +329,10 @@ def bitfield(db: Keyspace, args: Args) -> Reply:
             continue
         if fitting != old:
             db.patch_string(entry, *field.merged(entry.value, fitting))
+        changed = changed or grown or fitting != old
         replies.append(fitting if action == b"INCRBY" else old)
+    if changed:
+        db.notify(STRING, b"setbit", key)
     return replies
 
 

@@ -18,6 +18,7 @@ from perdure.errors import ReplyError
 from perdure.globs import compile_glob
 from perdure.registry import DENYOOM, FAST, READ, RECORD_ONLY, WRITE, Args, Family
 from perdure.resp import Pairs, Reply
+from perdure_storage.events import HASH
 from perdure_storage.keyspace import Keyspace
 from perdure_storage.types.hash import Hash
 
@@ -37,7 +38,10 @@ COMMANDS = Family("hash")
 def hset(db: Keyspace, args: Args) -> Reply:
     """Set fields of a hash; returns how many are new. What they had of a time to live is gone."""
     if len(args) == 3:
-        return 1 if db.edit_hash(args[0]).set(args[1], args[2]) else 0
+        added = db.edit_hash(args[0]).set(args[1], args[2])
+        if db.wants:
+            db.notify(HASH, b"hset", args[0])
+        return 1 if added else 0
     return _set_many(db, args, b"hset")
 
 
@@ -60,7 +64,9 @@ def _set_many(db: Keyspace, args: Args, name: bytes) -> int:
     if not len(args) & 1:
         raise errors.wrong_arity(name)
     entry = db.edit_hash(args[0])
-    return sum(entry.set(args[at], args[at + 1]) for at in range(1, len(args), 2))
+    added = sum(entry.set(args[at], args[at + 1]) for at in range(1, len(args), 2))
+    db.notify(HASH, b"hset", args[0])
+    return added
 
 
 @COMMANDS.command(
@@ -76,6 +82,7 @@ def hsetnx(db: Keyspace, args: Args) -> Reply:
     if entry is not None and args[1] in entry.values:
         return 0
     db.edit_hash(args[0]).set(args[1], args[2])
+    db.notify(HASH, b"hset", args[0])
     return 1
 
 
@@ -153,6 +160,8 @@ def hdel(db: Keyspace, args: Args) -> Reply:
     if entry is None:
         return 0
     removed = sum(map(entry.delete, args[1:]))
+    if removed:
+        db.notify(HASH, b"hdel", args[0])
     db.settle(entry)
     return removed
 
@@ -171,6 +180,7 @@ def hincrby(db: Keyspace, args: Args) -> Reply:
     if not INT_MIN <= total <= INT_MAX:
         raise errors.overflow()
     _keep_ttl(entry or db.edit_hash(args[0]), field, b"%d" % total)
+    db.notify(HASH, b"hincrby", args[0])
     return total
 
 
@@ -192,6 +202,7 @@ def hincrbyfloat(db: Keyspace, args: Args) -> Reply:
         raise errors.would_be_nan()
     text = long_double.show(total)
     _keep_ttl(entry or db.edit_hash(args[0]), field, text)
+    db.notify(HASH, b"hincrbyfloat", args[0])
     return text
 
 
@@ -331,6 +342,8 @@ def _expire(unit: bytes, command: str) -> Callable[[Keyspace, Args], Reply]:
                 replies.append(REFUSED)
             else:
                 replies.append(_expire_field(entry, field, when))
+        if DONE in replies or DELETED in replies:
+            db.notify(HASH, b"hexpire" if DONE in replies else b"hdel", args[0])
         db.settle(entry)
         return replies
 
@@ -399,7 +412,10 @@ def hpersist(db: Keyspace, args: Args) -> Reply:
     fields = _fields(args, 1, NOT_POSITIVE)
     if entry is None:
         return [NO_FIELD] * len(fields)
-    return [_persist(entry, field) for field in fields]
+    replies = [_persist(entry, field) for field in fields]
+    if DONE in replies:
+        db.notify(HASH, b"hpersist", args[0])
+    return replies
 
 
 def _persist(entry: Hash, field: bytes) -> int:
@@ -428,6 +444,8 @@ def hgetdel(db: Keyspace, args: Args) -> Reply:
     for field in fields:
         replies.append(entry.values.get(field))
         entry.delete(field)
+    if any(value is not None for value in replies):
+        db.notify(HASH, b"hdel", args[0])
     db.settle(entry)
     return replies
 
@@ -454,15 +472,17 @@ def hgetex(db: Keyspace, args: Args) -> Reply:
     if entry is None:
         return [None] * len(fields)
     replies: list[Reply] = []
+    done: set[int] = set()
     for field in fields:
         value = entry.values.get(field)
         replies.append(value)
         if value is None or when < 0:
             continue
-        if unit == b"PERSIST":
-            _persist(entry, field)
-        else:
-            _expire_field(entry, field, when)
+        done.add(_persist(entry, field) if unit == b"PERSIST" else _expire_field(entry, field, when))
+    if DELETED in done:
+        db.notify(HASH, b"hdel", args[0])
+    elif DONE in done:
+        db.notify(HASH, b"hpersist" if unit == b"PERSIST" else b"hexpire", args[0])
     db.settle(entry)
     return replies
 
@@ -485,14 +505,17 @@ def hsetex(db: Keyspace, args: Args) -> Reply:
         return 0
     if unit in UNITS and when <= db.ds.now:  # they expire at once
         if entry is not None:
-            for field in pairs[::2]:
-                entry.delete(field)
+            if any([entry.delete(field) for field in pairs[::2]]):
+                db.notify(HASH, b"hdel", args[0])
             db.settle(entry)
         return 1
     entry = entry or db.edit_hash(args[0])
     for at in range(0, len(pairs), 2):
         field = pairs[at]
         entry.set(field, pairs[at + 1], entry.ttl.get(field, 0) if unit == b"KEEPTTL" else when)
+    db.notify(HASH, b"hset", args[0])
+    if when:
+        db.notify(HASH, b"hexpire", args[0])
     return 1
 
 

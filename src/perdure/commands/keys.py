@@ -17,6 +17,7 @@ from perdure.globs import compile_glob, literal_prefix
 from perdure.registry import DENYOOM, FAST, LOADING, READ, RECORD_ONLY, STALE, WRITE, Args, Family
 from perdure.resp import Reply
 from perdure.session import Session
+from perdure_storage.events import GENERIC, MISS
 from perdure_storage.keyspace import COLLECTIONS, Dataset, Keyspace
 from perdure_storage.types.entry import Collection, Kind
 from perdure_storage.types.string import String
@@ -45,7 +46,14 @@ TYPE_NAMES: Final[dict[int, str]] = {
 )
 def delete(db: Keyspace, args: Args) -> Reply:
     """Delete keys; returns how many there were."""
-    return sum(map(db.delete, args))
+    if not db.wants:
+        return sum(map(db.delete, args))
+    gone = 0
+    for key in args:
+        if db.delete(key):
+            db.notify(GENERIC, b"del", key)
+            gone += 1
+    return gone
 
 
 COMMANDS.command(
@@ -70,16 +78,23 @@ COMMANDS.command(
 )
 def exists(db: Keyspace, args: Args) -> Reply:
     """Return how many of the keys exist; one named twice counts twice."""
-    found = sum(db.peek(key)[0] != 0 for key in args)
+    found = 0
+    for key in args:
+        if db.peek(key)[0]:
+            found += 1
+        else:
+            db.missed(key)
     db.ds.hits += found
-    db.ds.misses += len(args) - found
     return found
 
 
 @COMMANDS.command("TYPE key", READ | FAST | RECORD_ONLY, since="1.0.0", complexity="O(1)", key_flags=("RO",))
 def type_(db: Keyspace, args: Args) -> Reply:
     """Return the type of what a key holds, or none."""
-    return TYPE_NAMES[db.peek(args[0])[0]]
+    kind = db.peek(args[0])[0]
+    if db.wants and not kind:
+        db.notify(MISS, b"keymiss", args[0])
+    return TYPE_NAMES[kind]
 
 
 @COMMANDS.command(
@@ -125,9 +140,11 @@ def _expire(unit: bytes, command: str) -> Callable[[Keyspace, Args], Reply]:
         if entry is None or not all(CONDITIONS[word](entry.expire, when) for word in conditions):
             return 0
         if when <= db.ds.now:
-            db.remove(entry)
+            db.drop(entry)
         else:
             db.set_expire(entry, when)
+            if db.wants:
+                db.notify(GENERIC, b"expire", args[0])
         return 1
 
     return handler
@@ -155,7 +172,7 @@ def _time_left(scale: int, absolute: bool) -> Callable[[Keyspace, Args], Reply]:
         """Return when a key expires: -1 never, -2 there is no such key."""
         kind, expire = db.peek(args[0])
         if not kind:
-            db.ds.misses += 1
+            db.missed(args[0])
             return -2
         db.ds.hits += 1
         if not expire:
@@ -188,6 +205,7 @@ def persist(db: Keyspace, args: Args) -> Reply:
     if entry is None or not entry.expire:
         return 0
     db.set_expire(entry, 0)
+    db.notify(GENERIC, b"persist", args[0])
     return 1
 
 
@@ -218,8 +236,15 @@ def rename(db: Keyspace, args: Args) -> Reply:
         raise errors.no_such_key()
     if args[0] != args[1]:
         db.delete(args[1])
-        db.move(entry, db, args[1])
+        _rename(db, entry, args[1])
     return "OK"
+
+
+def _rename(db: Keyspace, entry: Any, new_key: bytes) -> None:
+    old_key = entry.key
+    db.move(entry, db, new_key)
+    db.notify(GENERIC, b"rename_from", old_key)
+    db.notify(GENERIC, b"rename_to", new_key)
 
 
 @COMMANDS.command(
@@ -236,7 +261,7 @@ def renamenx(db: Keyspace, args: Args) -> Reply:
         raise errors.no_such_key()
     if db.peek(args[1])[0]:
         return 0
-    db.move(entry, db, args[1])
+    _rename(db, entry, args[1])
     return 1
 
 
@@ -270,6 +295,7 @@ def copy(db: Keyspace, args: Args) -> Reply:
         entry.load(db.ds.snapshot)
     target.delete(destination)
     entry.copy(target, destination)
+    target.notify(GENERIC, b"copy_to", destination)
     return 1
 
 
@@ -285,6 +311,8 @@ def move(db: Keyspace, args: Args) -> Reply:
     if entry is None or target.peek(args[0])[0]:
         return 0
     db.move(entry, target, args[0])
+    db.notify(GENERIC, b"move_from", args[0])
+    target.notify(GENERIC, b"move_to", args[0])
     return 1
 
 

@@ -15,6 +15,7 @@ from perdure.errors import ReplyError
 from perdure.registry import BLOCKING, DENYOOM, FAST, NOSCRIPT, READ, RECORD_ONLY, WRITE, Args, Family
 from perdure.resp import NULL_ARRAY, Reply
 from perdure.session import Park
+from perdure_storage.events import LIST
 from perdure_storage.keyspace import Keyspace
 from perdure_storage.types.entry import Kind
 from perdure_storage.types.list import List
@@ -40,6 +41,8 @@ def lpush(db: Keyspace, args: Args) -> Reply:
     """Put elements before the first one, one after the other; returns the length."""
     entry = db.edit(args[0], List)
     entry.push_left(args[1:])
+    if db.wants:
+        db.notify(LIST, b"lpush", args[0])
     return entry.size
 
 
@@ -55,6 +58,8 @@ def rpush(db: Keyspace, args: Args) -> Reply:
     """Put elements behind the last one; returns the length."""
     entry = db.edit(args[0], List)
     entry.push_right(args[1:])
+    if db.wants:
+        db.notify(LIST, b"rpush", args[0])
     return entry.size
 
 
@@ -89,6 +94,7 @@ def _push_x(db: Keyspace, args: Args, *, left: bool) -> Reply:
     if entry is None:
         return 0
     entry.push(left, args[1:])
+    db.notify(LIST, b"lpush" if left else b"rpush", args[0])
     return entry.size
 
 
@@ -131,19 +137,23 @@ def _pop(db: Keyspace, args: Args, name: str, *, left: bool) -> Reply:
 
 def _take_one(entry: List, left: bool) -> bytes:
     value = entry.pop(left)
+    db = entry.db
+    if db.wants:
+        db.notify(LIST, b"lpop" if left else b"rpop", entry.key)
     if not entry.size:
-        entry.db.remove(entry)
+        db.drop(entry)
     return value
 
 
 def _take(entry: List, left: bool, count: int) -> list[bytes]:
     """Up to `count` elements from one end, in the order in which single pops would give them."""
-    size = entry.size
+    db, size = entry.db, entry.size
+    if not count:
+        return []
+    db.notify(LIST, b"lpop" if left else b"rpop", entry.key)
     if count >= size:
         taken = entry.values()
-        entry.db.remove(entry)
-    elif not count:
-        return []
+        db.drop(entry)
     elif left:
         taken = entry.between(0, count)
         entry.keep(count, size)
@@ -265,6 +275,7 @@ def lset(db: Keyspace, args: Args) -> Reply:
     if place is None:
         raise errors.bad_index()
     entry.set(place, args[2])
+    db.notify(LIST, b"lset", args[0])
     return "OK"
 
 
@@ -291,6 +302,7 @@ def linsert(db: Keyspace, args: Args) -> Reply:
         entry.push_right((args[3],))
     else:
         entry.insert(place, args[3])
+    db.notify(LIST, b"linsert", args[0])
     return entry.size
 
 
@@ -311,8 +323,10 @@ def lrem(db: Keyspace, args: Args) -> Reply:
         found = _places_from_behind(entry, args[2], 0, -count)[:-count][::-1]
     else:
         found = entry.places(args[2], 0, entry.size, count or ALL)
+    if found:
+        db.notify(LIST, b"lrem", args[0])
     if len(found) == entry.size:
-        db.remove(entry)
+        db.drop(entry)
     else:
         entry.remove(found)
     return len(found)
@@ -332,8 +346,9 @@ def ltrim(db: Keyspace, args: Args) -> Reply:
     if entry is None:
         return "OK"
     first, behind = _span(start, stop, entry.size)
+    db.notify(LIST, b"ltrim", args[0])
     if first == behind:
-        db.remove(entry)
+        db.drop(entry)
     else:
         entry.keep(first, behind)
     return "OK"
@@ -382,6 +397,9 @@ def _move(db: Keyspace, source: bytes, destination: bytes, from_left: bool, to_l
     target = db.edit(destination, List)
     value = entry.pop(from_left)
     target.push(to_left, (value,))
+    if db.wants:
+        db.notify(LIST, b"lpush" if to_left else b"rpush", destination)
+        db.notify(LIST, b"lpop" if from_left else b"rpop", source)
     db.settle(entry)
     return value
 

@@ -125,7 +125,8 @@ def pubsub_shardchannels(ctx: Session, args: Args) -> Reply:
     return _channels(ctx.server.pubsub.shard_channels, args)
 
 
-@COMMANDS.command("PUBSUB SHARDNUMSUB [shardchannel [shardchannel ...]]", ASKING, since="7.0.0", complexity="O(N)")
+@COMMANDS.command("PUBSUB SHARDNUMSUB [shardchannel [shardchannel ...]]", ASKING, since="7.0.0", complexity="O(N)",
+                  key_specs=())  # fmt: skip
 def pubsub_shardnumsub(ctx: Session, args: Args) -> Reply:
     """Return for each shard channel how many listen to it."""
     return _numsub(ctx.server.pubsub.shard_channels, args)

@@ -12,6 +12,7 @@ from perdure.globs import compile_glob
 from perdure.registry import DENYOOM, FAST, READ, RECORD_ONLY, WRITE, Args, Family
 from perdure.resp import Reply
 from perdure.resp import Set as SetReply
+from perdure_storage.events import GENERIC, SET
 from perdure_storage.keyspace import Keyspace
 from perdure_storage.types.set import Set
 
@@ -33,7 +34,10 @@ NOTHING: Final[Members] = {}
 )
 def sadd(db: Keyspace, args: Args) -> Reply:
     """Add members; returns how many are new."""
-    return db.edit(args[0], Set).add(args[1:])
+    added = db.edit(args[0], Set).add(args[1:])
+    if added and db.wants:
+        db.notify(SET, b"sadd", args[0])
+    return added
 
 
 @COMMANDS.command(
@@ -50,6 +54,8 @@ def srem(db: Keyspace, args: Args) -> Reply:
     if entry is None:
         return 0
     removed = entry.remove(args[1:])
+    if removed and db.wants:
+        db.notify(SET, b"srem", args[0])
     db.settle(entry)
     return removed
 
@@ -72,10 +78,12 @@ def smove(db: Keyspace, args: Args) -> Reply:
         return int(members[0] in entry.members)
     if not entry.remove(members):
         return 0
+    db.notify(SET, b"srem", args[0])
     db.settle(entry)
     if target is None:
         target = db.create(Set, args[1])
-    target.add(members)
+    if target.add(members):
+        db.notify(SET, b"sadd", args[1])
     return 1
 
 
@@ -128,6 +136,7 @@ def spop(db: Keyspace, args: Args) -> Reply:
             return None
         member = sampling.one(entry, entry.members, random)
         entry.remove((member,))
+        db.notify(SET, b"spop", args[0])
         db.settle(entry)
         return member
     if len(args) > 2:
@@ -137,8 +146,9 @@ def spop(db: Keyspace, args: Args) -> Reply:
     if entry is None or not count:
         return SetReply(())
     taken = sampling.some(entry, entry.members, count, random)
+    db.notify(SET, b"spop", args[0])
     if len(taken) == entry.size:
-        db.remove(entry)
+        db.drop(entry)
     else:
         entry.remove(taken)
     return SetReply(taken)
@@ -237,13 +247,16 @@ def _answer(combine: Combine) -> Callable[[Keyspace, Args], Reply]:
     return handler
 
 
-def _store(combine: Combine) -> Callable[[Keyspace, Args], Reply]:
+def _store(combine: Combine, event: bytes) -> Callable[[Keyspace, Args], Reply]:
     def handler(db: Keyspace, args: Args) -> Reply:
         """Make the combined set the value of a key, in place of what was there; returns its size."""
         members = [*combine(_sets(db, args[1:]))]
-        db.delete(args[0])
+        existed = db.delete(args[0])
         if members:
             db.create(Set, args[0]).add(members)
+            db.notify(SET, event, args[0])
+        elif existed:
+            db.notify(GENERIC, b"del", args[0])
         return len(members)
 
     return handler
@@ -271,7 +284,7 @@ for _combine, _name, _complexity, _summary, _access in (
         complexity=_complexity,
         summary=f"Keep {_summary}, in place of what the destination held",
         key_flags=(_access, "RO access"),
-    )(_store(_combine))
+    )(_store(_combine, b"s%bstore" % _name.lower().encode()))
 
 
 @COMMANDS.command(

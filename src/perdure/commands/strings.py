@@ -17,6 +17,7 @@ from perdure.registry import DENYOOM, FAST, READ, WRITE, Args, Family, Flag
 from perdure.resp import Map, Reply
 from perdure.usage import KeySpec
 from perdure_storage.errors import WrongType
+from perdure_storage.events import GENERIC, STRING
 from perdure_storage.keyspace import MAX_STRING, Keyspace
 from perdure_storage.types.string import String, Value
 
@@ -43,6 +44,8 @@ def set_(db: Keyspace, args: Args) -> Reply:
     """Make a string the value of a key, whatever was there."""
     if len(args) == 2:
         db.set_string(args[0], args[1])
+        if db.wants:
+            db.notify(STRING, b"set", args[0])
         return "OK"
     key, value = args[0], args[1]
     if len(args) == 4 and args[2] in UNITS:  # SET k v EX 10: what caches and sessions send
@@ -63,7 +66,7 @@ def set_(db: Keyspace, args: Args) -> Reply:
         return old if options.get else None
     if options.keep and entry is not None:
         expire = entry.expire
-    _put(db, key, value, expire)
+    _put(db, key, value, expire, kept=options.keep)
     return old if options.get else "OK"
 
 
@@ -72,7 +75,7 @@ def setnx(db: Keyspace, args: Args) -> Reply:
     """Set a string unless the key exists."""
     if db.find(args[0]) is not None:
         return 0
-    db.set_string(args[0], args[1])
+    _put(db, args[0], args[1])
     return 1
 
 
@@ -81,7 +84,7 @@ def setnx(db: Keyspace, args: Args) -> Reply:
 )
 def setex(db: Keyspace, args: Args) -> Reply:
     """Set a string that lives for some seconds."""
-    db.set_string(args[0], args[2], deadline(db.ds.now, b"EX", args[1], "setex"))
+    _put(db, args[0], args[2], deadline(db.ds.now, b"EX", args[1], "setex"))
     return "OK"
 
 
@@ -90,7 +93,7 @@ def setex(db: Keyspace, args: Args) -> Reply:
 )
 def psetex(db: Keyspace, args: Args) -> Reply:
     """Set a string that lives for some milliseconds."""
-    db.set_string(args[0], args[2], deadline(db.ds.now, b"PX", args[1], "psetex"))
+    _put(db, args[0], args[2], deadline(db.ds.now, b"PX", args[1], "psetex"))
     return "OK"
 
 
@@ -98,7 +101,7 @@ def psetex(db: Keyspace, args: Args) -> Reply:
 def getset(db: Keyspace, args: Args) -> Reply:
     """Set a string and return the one that was there."""
     old = db.string(args[0])
-    db.set_string(args[0], args[1])
+    _put(db, args[0], args[1])
     return old
 
 
@@ -119,9 +122,10 @@ def getex(db: Keyspace, args: Args) -> Reply:
         raise WrongType
     expire = options.deadline(db.ds.now, "getex")
     if expire and expire <= db.ds.now:
-        db.remove(entry)
+        db.drop(entry)
     elif expire or (options.expiry == b"PERSIST" and entry.expire):
         db.set_expire(entry, expire)
+        db.notify(GENERIC, b"expire" if expire else b"persist", args[0])
     return entry.value
 
 
@@ -133,7 +137,7 @@ def getdel(db: Keyspace, args: Args) -> Reply:
         return None
     if type(entry) is not String:
         raise WrongType
-    db.remove(entry)
+    db.drop(entry)
     return entry.value
 
 
@@ -159,7 +163,7 @@ def delex(db: Keyspace, args: Args) -> Reply:
             raise ReplyError("ERR Invalid condition. Use IFEQ or IFNE")
         if (entry.value == args[2]) is (word == b"IFNE"):
             return 0
-    db.remove(entry)
+    db.drop(entry)
     return 1
 
 
@@ -169,7 +173,7 @@ def delifeq(db: Keyspace, args: Args) -> Reply:
     entry = db.find_string(args[0])
     if entry is None or entry.value != args[1]:
         return 0
-    db.remove(entry)
+    db.drop(entry)
     return 1
 
 
@@ -206,6 +210,8 @@ def mset(db: Keyspace, args: Args) -> Reply:
     set_string = db.set_string
     for at in range(0, len(args), 2):
         set_string(args[at], args[at + 1])
+        if db.wants:
+            db.notify(STRING, b"set", args[at])
     return "OK"
 
 
@@ -224,7 +230,7 @@ def msetnx(db: Keyspace, args: Args) -> Reply:
     if any(db.find(key) is not None for key in args[::2]):
         return 0
     for key, value in zip(args[::2], args[1::2], strict=True):
-        db.set_string(key, value)
+        _put(db, key, value)
     return 1
 
 
@@ -260,7 +266,7 @@ def msetex(db: Keyspace, args: Args) -> Reply:
         if options.keep:
             entry = db.find(key)
             expire = entry.expire if entry is not None else 0
-        _put(db, key, value, expire)
+        _put(db, key, value, expire, kept=options.keep)
     return 1
 
 
@@ -322,14 +328,18 @@ class Options:
         return not exists or (self.condition == b"IFEQ" and value != self.operand)
 
 
-def _put(db: Keyspace, key: bytes, value: bytes, expire: int) -> None:
-    """SET with an absolute time: one in the past means that the key is gone at once."""
+def _put(db: Keyspace, key: bytes, value: bytes, expire: int = 0, *, kept: bool = False) -> None:
+    """SET with an absolute time (`kept`: it is the key's own): one in the past means that the key is gone at once."""
     if expire and expire <= db.ds.now:
         entry = db.find(key)
         if entry is not None:
-            db.remove(entry)
-    else:
-        db.set_string(key, value, expire)
+            db.drop(entry)
+        return
+    db.set_string(key, value, expire)
+    if db.wants:
+        db.notify(STRING, b"set", key)
+        if expire and not kept:
+            db.notify(GENERIC, b"expire", key)
 
 
 # -- parts ---------------------------------------------------------------------------------------------------------
@@ -351,10 +361,11 @@ def append(db: Keyspace, args: Args) -> Reply:
     entry = db.find_string(key)
     if entry is None:
         db.set_string(key, more)
-        return len(more)
-    if more:
+    elif more:
         db.patch_string(entry, len(entry.value), more)
-    return len(entry.value)
+    if db.wants:
+        db.notify(STRING, b"append", key)
+    return len(more) if entry is None else len(entry.value)
 
 
 @COMMANDS.command(
@@ -368,7 +379,10 @@ def setrange(db: Keyspace, args: Args) -> Reply:
         raise errors.bad_offset()
     entry = db.find_string(key)
     if part:
-        return db.write_string(key, entry, offset, part)
+        size = db.write_string(key, entry, offset, part)
+        if db.wants:
+            db.notify(STRING, b"setrange", key)
+        return size
     return 0 if entry is None else len(entry.value)
 
 
@@ -397,6 +411,8 @@ def _add(db: Keyspace, key: bytes, increment: int) -> int:
     entry = db.find(key)
     if entry is None:
         db.set_string(key, b"%d" % increment)
+        if db.wants:
+            db.notify(STRING, b"incrby", key)
         return increment
     if type(entry) is not String:
         raise WrongType
@@ -407,6 +423,8 @@ def _add(db: Keyspace, key: bytes, increment: int) -> int:
     if not INT_MIN <= total <= INT_MAX:
         raise errors.overflow()
     db.replace_string(entry, b"%d" % total)
+    if db.wants:
+        db.notify(STRING, b"incrby", key)
     return total
 
 
@@ -450,6 +468,7 @@ def incrbyfloat(db: Keyspace, args: Args) -> Reply:
         raise errors.would_be_nan()
     text = long_double.show(total)
     db.set_string(args[0], text, entry.expire if entry is not None else 0)
+    db.notify(STRING, b"incrbyfloat", args[0])
     return text
 
 
