@@ -100,7 +100,7 @@ class Keyspace:
     def notify(self, kind: int, event: bytes, key: bytes) -> None:
         """`event` happened to `key`: somebody may want to be told. `kind`: one of `events`' numbers."""
         if self.wants & kind:
-            self.ds.events.append(events.Event(event, self.index, key))
+            self.ds.events.append((event, self.index, key))
 
     def missed(self, key: bytes) -> None:
         """A command wanted to read a key that is not there."""
