@@ -12,6 +12,7 @@ from perdure.errors import ReplyError
 from perdure.geohash import Box, Circle, Point, Shape
 from perdure.registry import DENYOOM, READ, WRITE, Args, Family
 from perdure.resp import NULL_ARRAY, Decimal, Reply
+from perdure_storage.events import GENERIC, ZSET
 from perdure_storage.keyspace import Keyspace
 from perdure_storage.types.zset import ZSet, before
 
@@ -79,6 +80,8 @@ def geoadd(db: Keyspace, args: Args) -> Reply:
         score = geohash.encode(point)
         added += entry.set(member, score)
         updated += old is not None and old != score
+    if added or updated:
+        db.notify(ZSET, b"zadd", args[0])
     return added + updated if b"CH" in words else added
 
 
@@ -219,10 +222,14 @@ class _Search:
         found = self._found()
         if self.target is None:
             return [self._line(each) for each in found]
-        db.delete(self.target)
+        existed = db.delete(self.target)
         if found:
+            event = b"geosearchstore" if self.name == "GEOSEARCHSTORE" else b"georadiusstore"
             scores = [each.metres / self.unit if self.by_distance else each.score for each in found]
             db.create(ZSet, self.target).fill(zip((each.member for each in found), scores, strict=True))
+            db.notify(ZSET, event, self.target)
+        elif existed:
+            db.notify(GENERIC, b"del", self.target)
         return len(found)
 
     def _found(self) -> list[_Found]:

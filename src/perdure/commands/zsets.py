@@ -20,6 +20,7 @@ from perdure.globs import compile_glob
 from perdure.registry import BLOCKING, DENYOOM, FAST, NOSCRIPT, READ, RECORD_ONLY, WRITE, Args, Family
 from perdure.resp import NULL_ARRAY, Pairs, Reply, format_double
 from perdure.session import Park
+from perdure_storage.events import GENERIC, ZSET
 from perdure_storage.keyspace import Keyspace
 from perdure_storage.types.entry import Kind
 from perdure_storage.types.set import Set
@@ -49,7 +50,7 @@ ADD_WORDS: Final = frozenset((b"NX", b"XX", b"GT", b"LT", b"CH", b"INCR"))
 def zadd(db: Keyspace, args: Args) -> Reply:
     """Give members scores; returns how many members are new."""
     if len(args) == 3 and (score := to_number(args[1])) is not None:
-        return 1 if db.edit(args[0], ZSet).set(args[2], score) else 0
+        return 1 if _set(db, args[0], args[2], score) else 0
     at = 1
     while at < len(args) and args[at].upper() in ADD_WORDS:
         at += 1
@@ -69,6 +70,18 @@ def zadd(db: Keyspace, args: Args) -> Reply:
     return added + updated if b"CH" in words else added
 
 
+def _set(db: Keyspace, key: bytes, member: bytes, score: float) -> bool:
+    """ZADD without options; True when the member is new."""
+    entry = db.edit(key, ZSet)
+    if not db.wants:
+        return entry.set(member, score)
+    changed = entry.values.get(member) != score
+    added = entry.set(member, score)
+    if changed:
+        db.notify(ZSET, b"zadd", key)
+    return added
+
+
 def _add(db: Keyspace, key: bytes, pairs: Iterable[tuple[bytes, float]], words: set[bytes]) -> tuple[int, int]:
     """(members that are new, members whose score is another one now)."""
     entry = db.find_collection(key, ZSet)
@@ -84,6 +97,8 @@ def _add(db: Keyspace, key: bytes, pairs: Iterable[tuple[bytes, float]], words: 
         elif entry is not None and score != old and _may_become(old, score, words):
             entry.set(member, score)
             updated += 1
+    if added or updated:
+        db.notify(ZSET, b"zadd", key)
     return added, updated
 
 
@@ -111,6 +126,8 @@ def _increment(db: Keyspace, key: bytes, member: bytes, increment: float, words:
     elif not _may_become(old, score, words):
         return None
     db.edit(key, ZSet).set(member, score)
+    if db.wants and score != old:
+        db.notify(ZSET, b"zincr", key)
     return score
 
 
@@ -134,6 +151,8 @@ def zrem(db: Keyspace, args: Args) -> Reply:
     if entry is None:
         return 0
     removed = sum(map(entry.remove, args[1:]))
+    if removed:
+        db.notify(ZSET, b"zrem", args[0])
     db.settle(entry)
     return removed
 
@@ -371,14 +390,17 @@ def zrangestore(db: Keyspace, args: Args) -> Reply:
     """Keep a range of members, in place of what the destination held; returns how many."""
     wanted = _Range(args[1:], None, None, storing=True)
     ranked = wanted.select(db.collection(args[1], ZSet))
-    return _store(db, args[0], {member: score for score, member in ranked})
+    return _store(db, args[0], {member: score for score, member in ranked}, b"zrangestore")
 
 
-def _store(db: Keyspace, key: bytes, scores: Scores) -> int:
+def _store(db: Keyspace, key: bytes, scores: Scores, event: bytes) -> int:
     """Make `scores` the sorted set at `key`, whatever was there."""
-    db.delete(key)
+    existed = db.delete(key)
     if scores:
         db.create(ZSet, key).fill(scores.items())
+        db.notify(ZSET, event, key)
+    elif existed:
+        db.notify(GENERIC, b"del", key)
     return len(scores)
 
 
@@ -395,24 +417,26 @@ def _count(by: bytes) -> Callable[[Keyspace, Args], Reply]:
     return handler
 
 
-def _remove_range(by: bytes) -> Callable[[Keyspace, Args], Reply]:
+def _remove_range(by: bytes, event: bytes) -> Callable[[Keyspace, Args], Reply]:
     def handler(db: Keyspace, args: Args) -> Reply:
         """Remove the members in a range; returns how many."""
         ends = PARSERS[by](args[1], args[2])
         entry = db.find_collection(args[0], ZSet)
         if entry is None:
             return 0
-        return len(_take(db, entry, *ranks(entry, by, ends)))
+        return len(_take(db, entry, *ranks(entry, by, ends), event))
 
     return handler
 
 
-def _take(db: Keyspace, entry: ZSet, start: int, stop: int) -> list[Ranked]:
+def _take(db: Keyspace, entry: ZSet, start: int, stop: int, event: bytes) -> list[Ranked]:
     """Remove the members with these ranks and return them. With all of them the key goes: O(1) for log and tables."""
+    if start < stop:
+        db.notify(ZSET, event, entry.key)
     if stop - start < entry.size:
         return entry.remove_ranks(start, stop)
     ranked = [*entry.ranking]
-    db.remove(entry)
+    db.drop(entry)
     return ranked
 
 
@@ -436,7 +460,7 @@ for _by, _count_usage, _removal_usage, _since, _removal_since, _what in (
         complexity="O(log(N)+M), M being the members removed",
         summary=f"Remove the members {_what} in a range",
         key_flags=("RW delete",),
-    )(_remove_range(_by))
+    )(_remove_range(_by, _removal_usage.partition(" ")[0].lower().encode()))
 
 # -- several sets --------------------------------------------------------------------------------------------------
 
@@ -566,7 +590,7 @@ def _answer(name: str, combine: Combine) -> Callable[[Keyspace, Args], Reply]:
 def _keep(name: str, combine: Combine) -> Callable[[Keyspace, Args], Reply]:
     def handler(db: Keyspace, args: Args) -> Reply:
         """Make the combined set the value of a key, in place of what was there; returns its size."""
-        return _store(db, args[0], _combined(db, args[1:], name, combine, storing=True)[0])
+        return _store(db, args[0], _combined(db, args[1:], name, combine, storing=True)[0], name.encode())
 
     return handler
 
@@ -631,8 +655,8 @@ def _pop(db: Keyspace, entry: ZSet, highest: bool, count: int = 1) -> list[Ranke
     """Take up to `count` members from one end; the outermost comes first."""
     count = min(count, entry.size)
     if not highest:
-        return _take(db, entry, 0, count)
-    return _take(db, entry, entry.size - count, entry.size)[::-1]
+        return _take(db, entry, 0, count, b"zpopmin")
+    return _take(db, entry, entry.size - count, entry.size, b"zpopmax")[::-1]
 
 
 def _pop_one(highest: bool) -> Callable[[Keyspace, Args], Reply]:
