@@ -208,6 +208,7 @@ OTHER_TYPES: Final = {
     b"hash": (b"HSET", b"hash", b"field", b"value"),
     b"list": (b"RPUSH", b"list", b"x", b"y"),
     b"set": (b"SADD", b"set", b"x", b"y"),
+    b"stream": (b"XADD", b"stream", b"1-0", b"field", b"value"),
 }
 """Keys that hold something else in the beginning, and the command that makes them."""
 

@@ -276,8 +276,6 @@ def xsetid(db: Keyspace, args: Args) -> Reply:
     stream = db.find_collection(args[0], Stream)
     if stream is None:
         raise errors.no_such_key()
-    if last < stream.deleted:
-        raise ReplyError("ERR The ID specified in XSETID is smaller than current max_deleted_entry_id")
     if stream.size and last < stream.newest:
         raise ReplyError("ERR The ID specified in XSETID is smaller than the target stream top item")
     if stream.size and added != UNKNOWN and stream.size > added:
@@ -456,10 +454,7 @@ def _reading(db: Keyspace, args: Args, *, grouped: bool) -> _Reading:
         else:
             raise errors.syntax()
     if len(streams) & 1:
-        name, symbol = ("xreadgroup", ">") if grouped else ("xread", "$")
-        raise ReplyError(
-            f"ERR Unbalanced '{name}' list of streams: for each stream key an ID or '{symbol}' must be specified."
-        )
+        raise ReplyError("ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified.")
     if not streams:
         raise errors.syntax()
     if grouped and asked.group is None:

@@ -180,8 +180,10 @@ class Stream(Collection):
         return list(zip(ids[start:stop], self.fields[start:stop], strict=True))
 
     def gap_from(self, ident: int) -> bool:
-        """Has an entry that is not older than `ident` been taken out by name, so that counting on is not possible?"""
-        return bool(self.size) and 0 < self.deleted and ident <= self.deleted
+        """Has an entry that is not older than `ident` been taken out by name, so that counting on is not possible? Where
+        nothing older is left either, Redis counts on all the same, and so do we."""
+        deleted = self.deleted
+        return bool(self.size) and 0 < deleted and ident <= deleted and self.first <= deleted
 
     def entries_up_to(self, ident: int) -> int:
         """How many entries there ever were up to `ident`, without counting; UNKNOWN when that cannot be told."""

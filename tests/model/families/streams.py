@@ -9,6 +9,7 @@ from tests.model.differential import (
     KEYS,
     NUMBER,
     OTHER_TYPES,
+    PRELUDE,
     PROBES,
     SAME,
     SECONDS,
@@ -23,20 +24,23 @@ from tests.model.differential import (
     word,
 )
 
-KEY_OF_STREAM = KEY | st.sampled_from(KEYS[:2])
-PLACE = st.sampled_from((b"1-1", b"1-2", b"2-0", b"2-7", b"3-3", b"4-1", b"5-5", b"6-0", b"7-9", b"8-1", b"9-9"))
-ID = PLACE | st.sampled_from((b"0", b"0-0", b"0-1", b"1", b"3", b"5", b"7", b"100-1", b"18446744073709551615"))
-NEW_ID = PLACE | st.sampled_from(
-    (b"10-1", b"11-1", b"12", b"0-*", b"3-*", b"9-*", b"13-*", b"20-1", b"25-3", b"30-*")
-) | st.integers(1, 60).map(lambda n: b"%d-1" % n)  # fmt: skip
+STREAM = st.sampled_from([b"stream"] * 16 + [b"a"] * 4 + [*KEYS, *OTHER_TYPES])
+PLACE = st.sampled_from(
+    (b"1-0", b"1-1", b"1-2", b"1-3", b"1-4", b"1-5", b"1-6", b"1-7", b"2-0", b"2-1", b"2-2", b"3-0", b"3-1")
+)
+ID = PLACE | st.sampled_from((b"0", b"0-0", b"0-1", b"1", b"2", b"3", b"7", b"100-1", b"18446744073709551615"))
+NEW_ID = (
+    st.sampled_from((b"1-*", b"1-*", b"1-*", b"2-*", b"2-*", b"2-*", b"2-*", b"3-*", b"3-*", b"0-*", b"4", b"12-3"))
+    | PLACE
+)
 ODD_ID = st.sampled_from(
     (b"-", b"+", b"$", b">", b"", b"x", b"1-x", b"1-", b"-1", b"1-1-1", b"-1-1", b"01-02", b"5--5", b"*-1", b"(1", b"(",
      b"18446744073709551615-18446744073709551615", b"18446744073709551616", b"18446744073709551615-*")
 )  # fmt: skip
 EDGE = ID | st.sampled_from((b"-", b"+", b"-", b"+", b"(1-1", b"(2", b"(5-5", b"(0", b"(+", b"(-", b"(", b"x",
                              b"(18446744073709551615-18446744073709551615"))  # fmt: skip
-GROUP = st.sampled_from((b"g", b"g", b"g", b"G", b"long group " * 60))
-CONSUMER = st.sampled_from((b"c", b"d", b"e", b""))
+GROUP = st.sampled_from((b"g", b"g", b"g", b"g", b"g", b"G", b"long group " * 60))
+CONSUMER = st.sampled_from((b"c", b"c", b"d", b"d", b""))
 FIELD = st.sampled_from((b"f", b"g", b""))
 FIELDS = many(FIELD, VALUE, most=2)
 COUNT = st.sampled_from((b"0", b"1", b"2", b"3", b"100", b"-1", b"x"))
@@ -82,35 +86,36 @@ def alike(expected: Reply, found: Reply) -> bool:
 SAME["xpending"] = SAME["xinfo"] = SAME["xgroup"] = alike
 
 COMMAND_STRATEGIES["stream"] = st.one_of(
-    command("XADD", KEY_OF_STREAM, NEW_ID, FIELDS),
-    command("XADD", KEY_OF_STREAM, NEW_ID, FIELDS),
+    command("XADD", STREAM, NEW_ID, FIELDS),
+    command("XADD", STREAM, NEW_ID, FIELDS),
     command("XADD", KEY, optional("NOMKSTREAM"), TRIMMING, LIMIT, NEW_ID, FIELDS),
     command("XADD", KEY, shuffled(optional("NOMKSTREAM"), TRIMMING, LIMIT), NEW_ID | ODD_ID, many(FIELD, most=4)),
-    command("XTRIM", KEY, TRIMMING, LIMIT),
-    command("XDEL", KEY_OF_STREAM, many(PLACE | NEW_ID)),
+    command("XTRIM", STREAM, TRIMMING, LIMIT),
+    command("XTRIM", STREAM, "MAXLEN", word("3 5 6 7 8")),
+    command("XDEL", STREAM, many(PLACE)),
     command("XDEL XACK", KEY, many(ODD_ID | ID)),
     command("XLEN", KEY),
-    command("XRANGE XREVRANGE", KEY_OF_STREAM, EDGE, EDGE, optional("COUNT", COUNT)),
-    command("XRANGE XREVRANGE", KEY_OF_STREAM, b"-", b"+", optional("COUNT", COUNT)),
-    command("XREVRANGE", KEY_OF_STREAM, b"+", b"-", optional("COUNT", COUNT)),
-    command("XREAD", optional("COUNT", COUNT), "STREAMS", KEY_OF_STREAM, ID | ODD_ID.filter(lambda i: i != b"+")),
-    command("XREAD", optional("COUNT", COUNT), "STREAMS", KEY_OF_STREAM, KEY_OF_STREAM, ID, ID),
-    command("XSETID", KEY_OF_STREAM, ID | NEW_ID, optional("ENTRIESADDED", READ), optional("MAXDELETEDID", ID)),
+    command("XRANGE XREVRANGE", STREAM, EDGE, EDGE, optional("COUNT", COUNT)),
+    command("XRANGE XREVRANGE", STREAM, b"-", b"+", optional("COUNT", COUNT)),
+    command("XREVRANGE", STREAM, b"+", b"-", optional("COUNT", COUNT)),
+    command("XREAD", optional("COUNT", COUNT), "STREAMS", STREAM, ID | ODD_ID.filter(lambda i: i != b"+")),
+    command("XREAD", optional("COUNT", COUNT), "STREAMS", STREAM, STREAM, ID, ID),
+    command("XSETID", STREAM, ID | word("2-9 3-9 9-9"), optional("ENTRIESADDED", READ), optional("MAXDELETEDID", ID)),
     command(
         "XGROUP",
         "CREATE",
-        KEY_OF_STREAM,
+        STREAM,
         GROUP,
         ID | st.just(b"0") | st.just(b"$"),
         shuffled(optional("MKSTREAM"), optional("ENTRIESREAD", READ)),
     ),
-    command("XGROUP", "CREATE", KEY_OF_STREAM, b"g", b"0", "MKSTREAM"),
+    command("XGROUP", "CREATE", STREAM, b"g", b"0", "MKSTREAM"),
     command(
         "XGROUP", "CREATE SETID", KEY, GROUP, ODD_ID | ID, shuffled(optional("MKSTREAM"), optional("ENTRIESREAD", READ))
     ),
-    command("XGROUP", "SETID", KEY_OF_STREAM, GROUP, ID, optional("ENTRIESREAD", READ)),
-    command("XGROUP", "DESTROY", KEY_OF_STREAM, GROUP),
-    command("XGROUP", "CREATECONSUMER CREATECONSUMER DELCONSUMER", KEY_OF_STREAM, GROUP, CONSUMER),
+    command("XGROUP", "SETID", STREAM, GROUP, ID, optional("ENTRIESREAD", READ)),
+    command("XGROUP", "DESTROY", KEY, GROUP),
+    command("XGROUP", "CREATECONSUMER CREATECONSUMER DELCONSUMER", STREAM, GROUP, CONSUMER),
     command(
         "XREADGROUP",
         "GROUP",
@@ -119,20 +124,18 @@ COMMAND_STRATEGIES["stream"] = st.one_of(
         optional("COUNT", COUNT),
         optional("NOACK"),
         "STREAMS",
-        KEY_OF_STREAM,
+        STREAM,
         st.just(b">") | ID,
     ),
-    command("XREADGROUP", "GROUP", b"g", CONSUMER, optional("COUNT", COUNT), "STREAMS", KEY_OF_STREAM, b">"),
-    command("XREADGROUP", "GROUP", b"g", CONSUMER, optional("COUNT", COUNT), "STREAMS", KEY_OF_STREAM, b"0"),
-    command(
-        "XREADGROUP", "GROUP", b"g", CONSUMER, "STREAMS", KEY_OF_STREAM, KEY_OF_STREAM, st.just(b">") | ODD_ID, b">"
-    ),
-    command("XACK", KEY_OF_STREAM, GROUP, many(PLACE | NEW_ID)),
-    command("XPENDING", KEY_OF_STREAM, GROUP),
-    command("XPENDING", KEY_OF_STREAM, GROUP, optional("IDLE", IDLE), EDGE, EDGE, COUNT, optional(CONSUMER)),
+    command("XREADGROUP", "GROUP", b"g", CONSUMER, optional("COUNT", COUNT), "STREAMS", STREAM, b">"),
+    command("XREADGROUP", "GROUP", b"g", CONSUMER, optional("COUNT", COUNT), "STREAMS", STREAM, b"0"),
+    command("XREADGROUP", "GROUP", b"g", CONSUMER, "STREAMS", STREAM, STREAM, st.just(b">") | ODD_ID, b">"),
+    command("XACK", STREAM, GROUP, many(PLACE)),
+    command("XPENDING", STREAM, GROUP),
+    command("XPENDING", STREAM, GROUP, optional("IDLE", IDLE), EDGE, EDGE, COUNT, optional(CONSUMER)),
     command(
         "XCLAIM",
-        KEY_OF_STREAM,
+        STREAM,
         GROUP,
         CONSUMER,
         IDLE,
@@ -146,15 +149,13 @@ COMMAND_STRATEGIES["stream"] = st.one_of(
             optional("TIME", st.sampled_from((b"1000000000000", b"9999999999999", b"-1"))),
         ),
     ),
-    command("XCLAIM", KEY_OF_STREAM, b"g", CONSUMER, b"0", many(PLACE | NEW_ID, least=2, most=5)),
-    command(
-        "XAUTOCLAIM", KEY_OF_STREAM, GROUP, CONSUMER, IDLE, EDGE, shuffled(optional("COUNT", COUNT), optional("JUSTID"))
-    ),
-    command("XAUTOCLAIM", KEY_OF_STREAM, b"g", CONSUMER, b"0", b"0", optional("COUNT", COUNT)),
-    command("XINFO", "STREAM", KEY_OF_STREAM, optional("FULL", optional("COUNT", COUNT))),
-    command("XINFO", "STREAM", KEY_OF_STREAM, "FULL"),
-    command("XINFO", "GROUPS", KEY_OF_STREAM),
-    command("XINFO", "CONSUMERS", KEY_OF_STREAM, GROUP),
+    command("XCLAIM", STREAM, b"g", CONSUMER, b"0", many(PLACE, least=2, most=5)),
+    command("XAUTOCLAIM", STREAM, GROUP, CONSUMER, IDLE, EDGE, shuffled(optional("COUNT", COUNT), optional("JUSTID"))),
+    command("XAUTOCLAIM", STREAM, b"g", CONSUMER, b"0", b"0", optional("COUNT", COUNT)),
+    command("XINFO", "STREAM", STREAM, optional("FULL", optional("COUNT", COUNT))),
+    command("XINFO", "STREAM", STREAM, "FULL"),
+    command("XINFO", "GROUPS", STREAM),
+    command("XINFO", "CONSUMERS", STREAM, GROUP),
     command("EXPIRE", KEY, SECONDS),
     command("RENAME COPY", KEY, KEY),
     command("DEL TYPE EXISTS TTL", KEY),
@@ -171,6 +172,16 @@ COMMAND_STRATEGIES["stream"] = st.one_of(
         "XGROUP XINFO",
         word("CREATE SETID DESTROY CREATECONSUMER DELCONSUMER STREAM GROUPS CONSUMERS FOO") | KEY | GROUP | ID,
     ),
+)
+PRELUDE.extend(
+    tuple(line.encode().split())
+    for line in (
+        *(f"XADD stream {ident} f {ident}" for ident in ("1-1", "1-2", "1-3", "1-4", "1-5", "2-0", "2-1")),
+        "XGROUP CREATE stream g 0",
+        "XGROUP CREATE stream G 1-3",
+        "XREADGROUP GROUP g c COUNT 3 STREAMS stream >",
+        "XREADGROUP GROUP g d COUNT 2 STREAMS stream >",
+    )
 )
 ALL = (*KEYS, *OTHER_TYPES)
 PROBES["stream"] = [("XINFO STREAM", ALL), ("XINFO GROUPS", ALL), ("XLEN", ALL), ("TTL", ALL)]
