@@ -108,6 +108,7 @@ class Config:
     zset_max_listpack_value: int
     stream_node_max_entries: int
     stream_node_max_bytes: int
+    hll_sparse_max_bytes: int
 
     def __init__(self, **values: str) -> None:
         """All defaults, and `values` (attribute name → text) over them: `Config(port="0", appendfsync="no")`."""

@@ -158,8 +158,7 @@ GROUPS: Final[tuple[Group, ...]] = (
               "When a client that does not read its replies is cut off: bytes at once, or bytes for seconds on end"),
             D("maxmemory-clients", MemoryOrPercent(), "0", "Most memory for the buffers of all clients", later=True),
             D("tracking-table-max-keys", LONG, "1000000", "Most keys remembered for client-side caching", later=True),
-            D("notify-keyspace-events", EventClasses(), "", "Keyspace notifications to publish, as letters (`KEA`)",
-              later=True),
+            D("notify-keyspace-events", EventClasses(), "", "Keyspace notifications to publish, as letters (`KEA`)"),
         ),
     ),
     Group(

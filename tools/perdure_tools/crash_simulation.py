@@ -116,7 +116,8 @@ class Round:
         self.steps = 0
         self.doing = "start"
         self.values = 0
-        self.uniform = self.random.random() < 0.25
+        style = self.random.random()
+        self.uniform, self.narrow = style < 0.25, style > 0.85
         self.steps_of_life: list[tuple[int, Callable[[], None]]] = [
             (60, self.transaction),
             (6, self.flush),
@@ -136,6 +137,8 @@ class Round:
         ]
         if self.uniform:  # short lives, records all alike: what one crash leaves fits where the next life writes
             self.steps_of_life = [(10, self.transaction), (10, self.flush), (2, self.sync), (1, self.checkpoint)]
+        if self.narrow:  # few keys: what one checkpoint folds has come, changed and gone
+            self.steps_of_life += [(60, self.transaction), (20, self.checkpoint)]
 
     def run(self) -> None:
         """Raises Failure."""
@@ -497,8 +500,8 @@ class Round:
     # -- operations, on the engine and on the model ----------------------------------------------------------------
 
     def place(self) -> tuple[Keyspace, int, bytes]:
-        db = self.engine.dataset.databases[self.random.randrange(DATABASES)]
-        return db, db.index, KEYS[0] if self.uniform else self.random.choice(KEYS)
+        db = self.engine.dataset.databases[0 if self.narrow else self.random.randrange(DATABASES)]
+        return db, db.index, KEYS[0] if self.uniform else self.random.choice(KEYS[:2] if self.narrow else KEYS)
 
     def value(self) -> bytes:
         """Never the same twice, as far as its size allows."""

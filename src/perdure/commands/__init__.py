@@ -13,6 +13,7 @@ from perdure.commands import (
     diagnostics,
     geo,
     hashes,
+    hyperloglog,
     introspection,
     keys,
     lists,
@@ -48,4 +49,5 @@ FAMILIES: Final[tuple[Family, ...]] = (
     keys.DATABASES,
     keys.SWAPPING,
     pubsub.COMMANDS,
+    hyperloglog.COMMANDS,
 )

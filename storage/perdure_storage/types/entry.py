@@ -57,6 +57,7 @@ class Limits(Protocol):
     zset_max_listpack_value: int
     stream_node_max_entries: int
     stream_node_max_bytes: int
+    hll_sparse_max_bytes: int
 
 
 class DefaultLimits:
@@ -72,6 +73,7 @@ class DefaultLimits:
     zset_max_listpack_value = 64
     stream_node_max_entries = 100
     stream_node_max_bytes = 4096
+    hll_sparse_max_bytes = 3000
 
 
 class Entry:
