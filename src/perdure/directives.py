@@ -257,6 +257,7 @@ GROUPS: Final[tuple[Group, ...]] = (
               aliases=("zset-max-ziplist-value",), later=True),
             D("stream-node-max-entries", LONG, "100", "Entries of a stream trimmed together by `~`", later=True),
             D("stream-node-max-bytes", BYTES, "4096", "Bytes of a stream trimmed together by `~`", later=True),
+            D("hll-sparse-max-bytes", BYTES, "3000", "Bytes from which a HyperLogLog is dense"),
         ),
     ),
     Group(
@@ -302,7 +303,6 @@ GROUPS: Final[tuple[Group, ...]] = (
             D("activerehashing", YES_NO, "yes"),
             D("disable-thp", YES_NO, "yes", change=STARTUP),
             D("jemalloc-bg-thread", YES_NO, "yes"),
-            D("hll-sparse-max-bytes", BYTES, "3000"),
             D("list-compress-depth", COUNT, "0"),
             D("maxmemory-eviction-tenacity", Int(0, 100), "10"),
             D("lazyfree-lazy-eviction", YES_NO, "no", "Deleting a key of any size takes the same short time"),

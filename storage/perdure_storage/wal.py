@@ -180,23 +180,22 @@ class SegmentReader:
 
     def record_at(self, offset: int) -> Record | None:
         """The valid record at `offset`, or None."""
-        seed = self.segment.seed
-        found = open_record(self.buffer, offset - self.buffer_at, seed)
-        if found is None:
-            # It may only reach beyond what was read. A size is no reason to read more than the file has.
-            if 0 <= offset - self.buffer_at <= len(self.buffer) - READ_CHUNK // 2:
-                head = self.buffer[offset - self.buffer_at : offset - self.buffer_at + 8]
-                if int.from_bytes(head[4:8], "little") <= READ_CHUNK // 4:
-                    return None
+        found = open_record(self.buffer, offset - self.buffer_at, self.segment.seed)
+        if found is None and self._read_more(offset):
+            found = open_record(self.buffer, 0, self.segment.seed)
+        return None if found is None else Record(*found, self.segment.id, offset)
+
+    def _read_more(self, offset: int) -> bool:
+        """Read what a record at `offset` may need; False when that was there already, or the file does not have it."""
+        start = offset - self.buffer_at
+        head = self.buffer[start : start + RECORD_HEADER] if start >= 0 else b""
+        if len(head) < RECORD_HEADER:
             head = self.handle.pread(RECORD_HEADER, offset)
-            size = int.from_bytes(head[4:8], "little")
-            if not size or offset + RECORD_HEADER + size > self.handle.size():
-                return None
-            self.buffer, self.buffer_at = self.handle.pread(max(READ_CHUNK, RECORD_HEADER + size), offset), offset
-            found = open_record(self.buffer, 0, seed)
-            if found is None:
-                return None
-        return Record(*found, self.segment.id, offset)
+        size = RECORD_HEADER + int.from_bytes(head[4:8], "little")
+        if 0 <= start <= len(self.buffer) - size or offset + size > self.handle.size():
+            return False
+        self.buffer, self.buffer_at = self.handle.pread(max(READ_CHUNK, size), offset), offset
+        return True
 
     def next(self) -> Record | None:
         """The record at the present offset, which then moves behind it; None where no valid record is."""
