@@ -1,14 +1,18 @@
 # make run    install into .venv and run the server      make test   install into .venv and pass the tests
 # make check  everything CI asks for, but for the builds  make bench  side by side with redis-server
 # make crash  long crash rounds                           make differential   20,000 examples against redis-server
+# make pure   the tests without compiled modules          make compiled       are the compiled modules in use?
+#
+# ARGS goes on: make run ARGS="--port 7000", make test ARGS="tests/storage -x". Nothing is installed outside this folder.
 
 VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
 ARGS ?=
 SOURCES = pyproject.toml setup.py $(shell find src storage -name "*.pyx" -o -name "*.pxd") $(shell sed -n "s/.*: \"\(.*\)\",/\1/p" setup.py)
+PURE = build/pure
 
-.PHONY: run test check lint types imports smoke bench crash differential pure clean
+.PHONY: run test check lint types imports smoke bench crash differential pure compiled clean
 
 run: $(VENV)/.installed
 	$(BIN)/perdure-server $(ARGS)
@@ -19,7 +23,7 @@ test: $(VENV)/.tested-with
 check: lint types imports test smoke
 
 lint: $(VENV)/.developing
-	$(BIN)/ruff check src storage tools tests benchmarks
+	$(BIN)/ruff check src storage tools tests benchmarks setup.py .ci/compiled
 
 types: $(VENV)/.developing
 	$(BIN)/mypy
@@ -40,12 +44,20 @@ crash: $(VENV)/.tested-with
 differential: $(VENV)/.tested-with
 	PERDURE_EXAMPLES=20000 $(BIN)/python -m pytest tests/model --timeout 7200 $(ARGS)
 
-# The same tests on pure Python, in an environment of its own.
+compiled: $(VENV)/.installed
+	$(BIN)/python .ci/compiled
+
+# Compiled modules lie beside their sources, and Python prefers them. So: a copy without them, with its own environment.
 pure:
-	PERDURE_PURE=1 $(MAKE) test VENV=.venv-pure
+	rm -rf $(PURE) && mkdir -p $(PURE)
+	tar -cf - --exclude="*.so" --exclude="*.c" --exclude="*.egg-info" --exclude=__pycache__ --exclude=benchmarks/results \
+		Makefile pyproject.toml setup.py README.md LICENSE src storage tools tests benchmarks docs | tar -xf - -C $(PURE)
+	PERDURE_PURE=1 $(MAKE) -C $(PURE) test VENV=$(CURDIR)/.venv-pure
 
 $(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; say which: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "on Debian: apt install python3-venv" >&2; exit 1; }
 
 $(VENV)/.installed: $(SOURCES) | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable .
@@ -61,3 +73,5 @@ $(VENV)/.developing: $(SOURCES) | $(VENV)/bin/python
 
 clean:
 	rm -rf $(VENV) .venv-pure build src/*.egg-info
+	find src storage -name "*.so" -delete
+	find src storage -name "*.c" -delete
