@@ -1,0 +1,91 @@
+"""HyperLogLog: the string is Redis' to the byte; registers, hash and estimate by themselves.
+
+Short histories are compared by `tests/model/families/hyperloglog.py`, restarts and all.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from tests.conftest import RealRedis
+from tests.model.differential import LocalServer
+
+from perdure import hyperloglog as hll
+
+
+def test_a_long_history_leaves_the_bytes_that_redis_leaves(real_redis: RealRedis) -> None:
+    server = LocalServer()
+    random = Random(1)
+    for step in range(400):
+        key = random.choice((b"a", b"b", b"c"))
+        words: tuple[bytes, ...]
+        if random.random() < 0.8:
+            size = random.choice((1, 1, 3, 20, 60)) if key != b"c" else 1
+            words = (b"PFADD", key, *(b"%d" % random.randrange(100_000) for _ in range(size)))
+        elif random.random() < 0.5:
+            words = (b"PFCOUNT", key)
+        else:
+            words = (b"PFMERGE", b"d", key)
+        found = server.ask(*words)[1]
+        assert real_redis.ask(*words) == found, (step, words)
+        for each in (key, b"d"):
+            assert server.ask(b"GET", each)[1] == real_redis.ask("GET", each), (step, words)
+    assert server.ask(b"PFDEBUG", b"ENCODING", b"a")[1] == b"dense"
+    assert server.ask(b"PFDEBUG", b"ENCODING", b"c")[1] == b"sparse"
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 2_000, 50_000])
+def test_the_estimate_is_redis_own(real_redis: RealRedis, size: int) -> None:
+    server = LocalServer()
+    elements = [b"element:%d" % number for number in range(size)]
+    for start in range(0, size, 1000):
+        server.ask(b"PFADD", b"k", *elements[start : start + 1000])
+        real_redis.ask("PFADD", "k", *elements[start : start + 1000])
+    assert server.ask(b"PFCOUNT", b"k")[1] == real_redis.ask("PFCOUNT", "k")
+    assert abs(server.ask(b"PFCOUNT", b"k")[1] - size) <= size * 0.02
+
+
+def test_a_value_moves_both_ways(real_redis: RealRedis) -> None:
+    server = LocalServer()
+    real_redis.ask("PFADD", "there", *range(5000))
+    server.ask(b"SET", b"from there", real_redis.ask("GET", "there"))
+    server.ask(b"PFADD", b"here", *(b"%d" % number for number in range(2500, 7500)))
+    real_redis.ask("SET", "from here", server.ask(b"GET", b"here")[1])
+    assert server.ask(b"PFCOUNT", b"here", b"from there")[1] == real_redis.ask("PFCOUNT", "there", "from here")
+
+
+def test_the_hash_of_every_length_is_the_one_that_redis_uses(real_redis: RealRedis) -> None:
+    for size in range(20):
+        element = bytes(range(200, 200 + size))
+        real_redis.ask("DEL", "k")
+        real_redis.ask("PFADD", "k", element)
+        index, count = hll.place(element)
+        registers = real_redis.ask("PFDEBUG", "GETREG", "k")
+        assert registers[index] == count and sum(registers) == count
+
+
+def test_dense_registers_come_back() -> None:
+    registers = bytearray(Random(2).choices(range(64), k=hll.REGISTERS))
+    value = hll.pack(hll.empty(), registers)
+    assert hll.registers_of(value) == registers
+    assert [hll.dense_get(value, index) for index in range(hll.REGISTERS)] == list(registers)
+    for index in (0, 1, 2, 3, 8191, hll.REGISTERS - 1):
+        at, part = hll.dense_put(value, index, registers[index] ^ 63)
+        value[at : at + len(part)] = part
+        registers[index] ^= 63
+    assert hll.registers_of(value) == registers
+
+
+def test_the_self_test_passes() -> None:
+    assert LocalServer().ask(b"PFSELFTEST") == ("+", b"OK")
+
+
+def test_adding_to_a_dense_one_logs_little() -> None:
+    server = LocalServer()
+    server.ask(b"PFADD", b"k", *(b"%d" % number for number in range(5000)))
+    server.ask(b"PFCOUNT", b"k")
+    before = server.engine.log.appended_bytes
+    for number in range(5000, 5100):
+        server.ask(b"PFADD", b"k", b"%d" % number)
+    assert server.engine.log.appended_bytes - before < 100 * 200
