@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
+from perdure.dispatch import finish
 from perdure.session import Level
 from perdure_storage.events import EVICTED
 
@@ -54,8 +55,6 @@ def sweep(server: Server) -> float:
     more = False
     if server.active_expire and engine.log.poison is None and not server.pause_until_ms:
         if engine.sweeper.run(SWEEP_LIMIT):
-            from perdure.dispatch import finish
-
             finish(server)
             if server.wakeups.signaled:
                 server.wakeups.serve()

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from perdure import cron
 from perdure.commands import FAMILIES
-from perdure.dispatch import exec_queue, find, finish
+from perdure.dispatch import exec_queue, execute, find, finish
 from perdure.dispatch import run as run_command
 from perdure.errors import ReplyError
 from perdure.info import Rates, resident_bytes
@@ -480,8 +480,8 @@ class Server:
             self.start_sync()
         if self.config.maxmemory:
             cron.limit_memory(self)
-        if self.dataset.effects:  # expired on the way by something that was no command
-            self.engine.commit()
+        if self.dataset.effects:  # of something that was no command: a key met after its time, or evicted
+            finish(self)
         if self.dataset.events:
             self.tell_events()
 
@@ -678,8 +678,6 @@ class Server:
         """Run a parked session's command again; False when it has to go on waiting."""
         park = self.wakeups.remove(session)
         assert park is not None
-        from perdure.dispatch import execute
-
         if park.reason in ("loading", "pause"):
             reply = execute(session, park.argv)
             if session.parked is not None:
