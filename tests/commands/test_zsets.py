@@ -317,6 +317,20 @@ def test_a_result_may_replace_one_of_its_sources(server: LocalServer) -> None:
     assert ask(server, "TYPE b") == ("+", b"zset")
 
 
+def test_ranges_of_names_in_a_large_set(server: LocalServer) -> None:
+    same = server.engine[0].edit(b"same", ZSet)
+    same.fill((b"%04d" % number, 1.0) for number in range(1000))
+    growing = server.engine[0].edit(b"growing", ZSet)
+    growing.fill((b"%04d" % number, float(number)) for number in range(1000))
+    server.engine.commit()
+    for key in ("same", "growing"):
+        assert members(ask(server, f"ZRANGE {key} [0010 (0013 BYLEX")) == [b"0010", b"0011", b"0012"]
+        assert members(ask(server, f"ZRANGE {key} + (0997 BYLEX REV")) == [b"0999", b"0998"]
+        assert ask(server, f"ZLEXCOUNT {key} - +") == (":", 1000)
+        assert ask(server, f"ZLEXCOUNT {key} + -") == (":", 0)
+        assert ask(server, f"ZREMRANGEBYLEX {key} - [0499") == (":", 500)
+
+
 # -- in files ------------------------------------------------------------------------------------------------------
 
 

@@ -304,7 +304,7 @@ class _Range:
         """The members asked for, in the order asked for."""
         if entry is None:
             return []
-        start, stop = ranks(entry, self.by, self.ends)
+        start, stop = ranks(entry, self.by, self.ends, backward=self.reverse)
         if self.by == RANK:
             if self.reverse:
                 start, stop = entry.size - stop, entry.size - start
@@ -329,11 +329,11 @@ PARSERS: Final[dict[bytes, Callable[[bytes, bytes], Any]]] = {
 }
 
 
-def ranks(entry: ZSet, by: bytes, ends: Any) -> tuple[int, int]:
+def ranks(entry: ZSet, by: bytes, ends: Any, *, backward: bool = False) -> tuple[int, int]:
     """(start, stop) of what a parser of PARSERS has read. REQUIRES: the set is not empty."""
     if by == RANK:
         return rank_range(entry.size, *ends)
-    return entry.between(*ends) if by == SCORE else entry.between_members(*ends)
+    return entry.between(*ends) if by == SCORE else entry.between_members(*ends, backward=backward)
 
 
 def _reply(ranked: Iterable[Ranked], with_scores: bool) -> Reply:

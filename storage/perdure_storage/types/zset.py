@@ -9,8 +9,10 @@ rank counted, in O(log n). Positions are such pairs, or the beginning of one (`b
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from math import inf, nextafter
+from operator import itemgetter
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -29,6 +31,9 @@ ID: Final = Struct(">Q")
 MEMBER_COST: Final = 220
 """Bytes of memory of one member beside its own: dict slot, pair, number, slot in the ranking. Measured."""
 
+WALKED_MAX: Final = 128
+"""Up to so many members a range of names is walked through where scores differ."""
+
 Ranked: TypeAlias = tuple[float, bytes]
 Position: TypeAlias = "tuple[float] | tuple[float, bytes] | None"
 """A place between two members; None is behind the last one."""
@@ -44,6 +49,14 @@ def before(score: float) -> Position:
 def after(score: float) -> Position:
     """Behind all members with this score."""
     return (nextafter(score, inf),) if score < inf else END
+
+
+_name: Final = itemgetter(1)
+
+
+def _run(flags: list[bool]) -> int:
+    """How many are true from the beginning on."""
+    return flags.index(False) if False in flags else len(flags)
 
 
 class ZSet(Collection):
@@ -154,10 +167,30 @@ class ZSet(Collection):
         start = self._rank_of(low)
         return start, max(start, self._rank_of(high))
 
-    def between_members(self, low: bytes | None, high: bytes | None) -> tuple[int, int]:
-        """The same for low <= member < high (None is beyond all), as if all had the score of the first."""
-        score = self.ranking[0][0]
-        return self.between(END if low is None else (score, low), END if high is None else (score, high))
+    def between_members(self, low: bytes | None, high: bytes | None, *, backward: bool = False) -> tuple[int, int]:
+        """(start, stop) of the ranks with low <= member < high; None is beyond all. REQUIRES: not empty.
+
+        That makes sense only where all scores are equal. Where not, Redis walks through a small set from one end, and
+        so do we; in a large one the places are found as if the names were in order.
+        """
+        ranking = self.ranking
+        score = ranking[0][0]
+        if score == ranking[-1][0]:
+            return self.between(END if low is None else (score, low), END if high is None else (score, high))
+        if self.size > WALKED_MAX:
+            start, stop = (
+                self.size if bound is None else bisect_left(ranking, bound, key=_name) for bound in (low, high)
+            )
+            return start, max(start, stop)
+        behind = [low is not None and member >= low for _, member in ranking]
+        ahead = [high is None or member < high for _, member in ranking]
+        if not behind[-1] or not ahead[0]:
+            return 0, 0
+        if not backward:
+            start = behind.index(True)
+            return start, start + _run(ahead[start:])
+        stop = self.size - ahead[::-1].index(True)
+        return stop - _run(behind[:stop][::-1]), stop
 
     def _rank_of(self, position: Position) -> int:
         return self.size if position is None else self.ranking.bisect_left(position)
