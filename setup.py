@@ -40,12 +40,14 @@ def extensions() -> list[Extension]:
     except ImportError:
         return []
     found = [
-        Extension(name, [source], optional=True, extra_compile_args=["-g0"])  # debug symbols: half of the build's time
+        Extension(name, [source], extra_compile_args=["-g0"])  # debug symbols take half of the build's time
         for name, source in COMPILED.items()
     ]
     modules: list[Extension] = cythonize(
         found, language_level=3, include_path=["src", "storage"], compiler_directives={"annotation_typing": False}
     )
+    for module in modules:
+        module.optional = True  # here, since cythonize drops it
     return modules
 
 
