@@ -338,12 +338,12 @@ class Keyspace:
         self.patch_string(entry, offset, data)
         return len(entry.value)
 
-    def create(self, kind: type[C], key: bytes) -> C:
+    def create(self, kind: type[C], key: bytes, *, replacing: bool = False) -> C:
         """A new, empty collection at a free key. REQUIRES: at least one element is added in this transaction, or it is
-        a stream whose beginning is logged."""
+        a stream whose beginning is logged. `replacing`: what was there was deleted for it, so the key is not new."""
         entry = kind(self, key, 0, 0, self.ds.new_id())
         self._insert(entry)
-        if self.wants:
+        if self.wants and not replacing:
             self.notify(events.NEW, b"new", key)
         return entry
 

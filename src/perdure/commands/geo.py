@@ -226,7 +226,8 @@ class _Search:
         if found:
             event = b"geosearchstore" if self.name == "GEOSEARCHSTORE" else b"georadiusstore"
             scores = [each.metres / self.unit if self.by_distance else each.score for each in found]
-            db.create(ZSet, self.target).fill(zip((each.member for each in found), scores, strict=True))
+            target = db.create(ZSet, self.target, replacing=existed)
+            target.fill(zip((each.member for each in found), scores, strict=True))
             db.notify(ZSET, event, self.target)
         elif existed:
             db.notify(GENERIC, b"del", self.target)

@@ -253,7 +253,7 @@ def _store(combine: Combine, event: bytes) -> Callable[[Keyspace, Args], Reply]:
         members = [*combine(_sets(db, args[1:]))]
         existed = db.delete(args[0])
         if members:
-            db.create(Set, args[0]).add(members)
+            db.create(Set, args[0], replacing=existed).add(members)
             db.notify(SET, event, args[0])
         elif existed:
             db.notify(GENERIC, b"del", args[0])

@@ -397,7 +397,7 @@ def _store(db: Keyspace, key: bytes, scores: Scores, event: bytes) -> int:
     """Make `scores` the sorted set at `key`, whatever was there."""
     existed = db.delete(key)
     if scores:
-        db.create(ZSet, key).fill(scores.items())
+        db.create(ZSet, key, replacing=existed).fill(scores.items())
         db.notify(ZSET, event, key)
     elif existed:
         db.notify(GENERIC, b"del", key)
