@@ -54,6 +54,7 @@ KIND_TABLES: Final[dict[int, tuple[Table, ...]]] = {
     Kind.CHUNKED: String.tables,
     **{kind: value.tables for kind, value in COLLECTIONS.items()},
 }
+EMPTY_KINDS: Final = frozenset(kind for kind, value in COLLECTIONS.items() if value.may_be_empty)
 SIDE_TABLES: Final = frozenset(table for value in VALUES for table in value.side_tables)
 
 
@@ -429,7 +430,7 @@ class _TableCheck:
             yield error(where, "has no id")
         if self.next_id is not None and record.id >= self.next_id:
             yield error(where, f"has id {record.id}, but the next new id is {self.next_id}")
-        if not record.size:
+        if not record.size and record.kind not in EMPTY_KINDS:
             yield error(where, "is empty")
         if record.expire and not 0 < record.due <= record.expire:
             yield error(where, f"expires at {record.expire}, but the sweep looks at {record.due}")

@@ -146,6 +146,8 @@ class Collection(Entry):
 
     __slots__ = ("size", "logged_due", "weight")
 
+    may_be_empty: ClassVar[bool] = False
+    """Does a key of this type stay when its last element goes?"""
     folds: ClassVar[dict[int, Callable[..., None]]] = {}
     """Its effects as row changes: `fold(rows, id, *rest)`, by the number of the effect."""
     replays: ClassVar[dict[int, Callable[..., None]]] = {}

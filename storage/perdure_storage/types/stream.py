@@ -114,6 +114,7 @@ class Stream(Collection):
     __slots__ = ("added", "deleted", "fields", "groups", "head", "ids", "last", "nodes")
     kind = Kind.STREAM.value
     type_name = "stream"
+    may_be_empty = True
 
     ids: list[int] | None
 
