@@ -89,3 +89,15 @@ def test_adding_to_a_dense_one_logs_little() -> None:
     for number in range(5000, 5100):
         server.ask(b"PFADD", b"k", b"%d" % number)
     assert server.engine.log.appended_bytes - before < 100 * 200
+
+
+@pytest.mark.parametrize("body", [b"", b"\x7f\xfe", b"\x7f\xff\x00", b"\x3f" * 255 + b"\x3e\xff"])
+def test_runs_that_are_not_16384_registers_are_refused_and_left_alone(real_redis: RealRedis, body: bytes) -> None:
+    server = LocalServer()
+    value = b"HYLL\1" + bytes(10) + b"\x80" + body
+    for words in ((b"PFCOUNT", b"k"), (b"PFMERGE", b"other", b"k"), (b"PFDEBUG", b"TODENSE", b"k")):
+        server.ask(b"SET", b"k", value)
+        real_redis.ask("SET", "k", value)
+        kind, text = server.ask(*words)
+        assert kind == "-" and text.decode() == str(real_redis.ask(*words)), words
+        assert server.ask(b"GET", b"k")[1] == value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial, reduce
+from functools import partial
 from typing import Final
 
 from perdure import hyperloglog as hll
@@ -113,8 +113,7 @@ def _raise_dense(db: Keyspace, entry: String, places: list[tuple[int, int]]) -> 
 def pfcount(db: Keyspace, args: Args) -> Reply:
     """Return about how many different elements were added to one or several; one remembers its count."""
     if len(args) > 1:
-        values = [value for key in args if (value := _read(db, key)) is not None]
-        return hll.estimate(_union(values))
+        return hll.estimate(_union(db, args)[0])
     value = _read(db, args[0])
     if value is None:
         return 0
@@ -127,8 +126,15 @@ def pfcount(db: Keyspace, args: Args) -> Reply:
     return count
 
 
-def _union(values: list[bytes | bytearray]) -> bytearray:
-    return reduce(lambda a, b: bytearray(map(max, a, b)), map(_registers, values), bytearray(hll.REGISTERS))
+def _union(db: Keyspace, keys: Args) -> tuple[bytearray, bool]:
+    """(the registers of all together, whether any of them is dense)."""
+    union, dense = bytearray(hll.REGISTERS), False
+    for key in keys:
+        value = _read(db, key)
+        if value is not None:
+            union = bytearray(map(max, union, _registers(value)))
+            dense = dense or hll.is_dense(value)
+    return union, dense
 
 
 @COMMANDS.command(
@@ -143,11 +149,10 @@ def _union(values: list[bytes | bytearray]) -> bytearray:
 )
 def pfmerge(db: Keyspace, args: Args) -> Reply:
     """Add to the first what the others have."""
-    values = [value for key in args if (value := _read(db, key)) is not None]
-    union = _union(values)
+    union, dense = _union(db, args)
     entry = _find(db, args[0])
     value = bytearray(entry.value) if entry is not None else hll.empty()
-    if any(map(hll.is_dense, values)):
+    if dense:
         value = hll.pack(value, union)
     else:
         places = [(index, count) for index, count in enumerate(union) if count]

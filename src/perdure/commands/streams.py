@@ -19,6 +19,7 @@ from perdure.errors import ReplyError, whole
 from perdure.registry import BLOCKING, DENYOOM, FAST, LOADING, READ, RECORD_ONLY, STALE, WRITE, Args, Family
 from perdure.resp import NULL_ARRAY, Reply, Rows
 from perdure.session import Park
+from perdure_storage.events import STREAM
 from perdure_storage.keyspace import Keyspace
 from perdure_storage.types.entry import Kind
 from perdure_storage.types.group import UNKNOWN, Consumer, Group, Pending
@@ -200,8 +201,10 @@ def xadd(db: Keyspace, args: Args) -> Reply:
     if stream is None:
         stream = db.create(Stream, args[0])
     stream.append(ident, fields)
-    if options is not None and options.trims:
-        options.trim(stream)
+    if db.wants:
+        db.notify(STREAM, b"xadd", args[0])
+    if options is not None and options.trims and options.trim(stream):
+        db.notify(STREAM, b"xtrim", args[0])
     return _text(ident)
 
 
@@ -232,7 +235,10 @@ def xtrim(db: Keyspace, args: Args) -> Reply:
     options = _Options()
     options.read(args, adding=False)
     stream = db.find_collection(args[0], Stream)
-    return 0 if stream is None else options.trim(stream)
+    gone = 0 if stream is None else options.trim(stream)
+    if gone:
+        db.notify(STREAM, b"xtrim", args[0])
+    return gone
 
 
 @COMMANDS.command(
@@ -247,7 +253,10 @@ def xdel(db: Keyspace, args: Args) -> Reply:
     stream = db.find_collection(args[0], Stream)
     if stream is None:
         return 0
-    return stream.delete(_ids(args[1:]))
+    gone = stream.delete(_ids(args[1:]))
+    if gone:
+        db.notify(STREAM, b"xdel", args[0])
+    return gone
 
 
 @COMMANDS.command(
@@ -281,6 +290,7 @@ def xsetid(db: Keyspace, args: Args) -> Reply:
     if stream.size and added != UNKNOWN and stream.size > added:
         raise ReplyError("ERR The entries_added specified in XSETID is smaller than the target stream length")
     stream.set_state(last, deleted or stream.deleted, stream.added if added == UNKNOWN else added)
+    db.notify(STREAM, b"xsetid", args[0])
     return "OK"
 
 
@@ -426,6 +436,7 @@ def _consumer(stream: Stream, group: Group, name: bytes, now: int) -> Consumer:
     """The consumer, made if need be, seen now."""
     consumer = group.consumers.get(name)
     if consumer is None:
+        stream.db.notify(STREAM, b"xgroup-createconsumer", stream.key)
         return stream.create_consumer(group, name, now)
     consumer.polled = now
     return consumer
@@ -593,6 +604,7 @@ def xgroup_create(db: Keyspace, args: Args) -> Reply:
     elif name in stream.groups:
         raise errors.busy_group()
     stream.create_group(name, last, read)
+    db.notify(STREAM, b"xgroup-create", key)
     return "OK"
 
 
@@ -615,6 +627,7 @@ def xgroup_setid(db: Keyspace, args: Args) -> Reply:
     else:
         last = {b"-": 0, b"+": MAX_ID}[args[2]] if args[2] in (b"-", b"+") else _id(args[2])
     stream.set_group(group, last, read)
+    db.notify(STREAM, b"xgroup-setid", args[0])
     return "OK"
 
 
@@ -640,6 +653,7 @@ def xgroup_destroy(db: Keyspace, args: Args) -> Reply:
     if group is None:
         return 0
     stream.destroy_group(group)
+    db.notify(STREAM, b"xgroup-destroy", args[0])
     return 1
 
 
@@ -656,6 +670,7 @@ def xgroup_createconsumer(db: Keyspace, args: Args) -> Reply:
     if args[2] in group.consumers:
         return 0
     stream.create_consumer(group, args[2], db.ds.now)
+    db.notify(STREAM, b"xgroup-createconsumer", args[0])
     return 1
 
 
@@ -670,7 +685,11 @@ def xgroup_delconsumer(db: Keyspace, args: Args) -> Reply:
     """Remove a consumer; returns how many entries were pending for it."""
     stream, group = _stream_and_group(db, args)
     consumer = group.consumers.get(args[2])
-    return 0 if consumer is None else stream.delete_consumer(group, consumer)
+    if consumer is None:
+        return 0
+    pending = stream.delete_consumer(group, consumer)
+    db.notify(STREAM, b"xgroup-delconsumer", args[0])
+    return pending
 
 
 @COMMANDS.command("XGROUP HELP", LOADING | STALE, since="5.0.0", complexity="O(1)")
@@ -969,7 +988,8 @@ def _remove(stream: Stream, policy: bytes, idents: list[int]) -> list[int]:
     if policy == b"DELREF":
         for group in stream.groups.values():
             stream.settle_pending(group, going)
-    stream.delete(going)
+    if stream.delete(going):
+        stream.db.notify(STREAM, b"xdel", stream.key)
     return told
 
 
