@@ -106,6 +106,10 @@ class Command:
         self.subcommands: dict[bytes, Command] | None = None
         self.acl_categories: frozenset[str] = frozenset()
         self.calls = self.failed = self.nanoseconds = 0
+        self.write = self.readonly = self.denyoom = self.admin = self.pubsub = self.noscript = self.blocking = False
+        self.loading = self.stale = self.skip_monitor = self.skip_slowlog = self.asking = self.fast = False
+        self.no_auth = self.no_multi = self.no_async_loading = self.allow_busy = self.no_mandatory_keys = False
+        self.movablekeys = self.record_only = False
         self.set_arity(0)
         self.set_flags(Flag(0))
         self.set_key_specs([])

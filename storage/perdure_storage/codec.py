@@ -86,7 +86,10 @@ def seal_batch_in_python(salt: int, lsn: int, durable: int, kind: int, effects: 
 
 
 try:  # the same in C, where a compiler was present at installation
-    from perdure_storage._fast import open_record, open_row, seal_batch, seal_row
+    from perdure_storage._fast import open_record as open_record
+    from perdure_storage._fast import open_row as open_row
+    from perdure_storage._fast import seal_batch as seal_batch
+    from perdure_storage._fast import seal_row as seal_row
 except ImportError:
     open_record, open_row = open_record_in_python, open_row_in_python
     seal_batch, seal_row = seal_batch_in_python, seal_row_in_python

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from enum import IntEnum
 from hashlib import blake2b
 from struct import Struct
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import lmdb
 
@@ -121,7 +121,7 @@ class LmdbSnapshot:
     __slots__ = ("applied_lsn", "_txn", "_dbs", "_path")
 
     def __init__(self, txn: lmdb.Transaction, dbs: list[lmdb._Database], path: str, *, doubting: bool = False) -> None:
-        self._txn = txn
+        self._txn: Any = txn  # typed for buffers too, which are never asked for
         self._dbs = dbs
         self._path = path
         raw = None if doubting else self.get(Table.META, b"applied_lsn")

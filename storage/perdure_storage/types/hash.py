@@ -69,8 +69,8 @@ class Hash(Collection):
 
     def __init__(self, db: Keyspace, key: bytes, lsn: int, expire: int, ident: int, *, new: bool = True) -> None:
         super().__init__(db, key, lsn, expire, ident, new=new)
-        self.fields = {} if new else None
-        self.ttl = {}
+        self.fields: dict[bytes, bytes] | None = {} if new else None
+        self.ttl: dict[bytes, int] = {}
         self.order: Order | None = None
         self.wide = False
         self._expiries: list[tuple[int, bytes]] = []
