@@ -21,8 +21,8 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import chart, scenarios, servers  # noqa: E402
-from benchmarks.workloads import WORKLOADS, Figure, Workload, measure  # noqa: E402
+from benchmarks import chart, scenarios, servers
+from benchmarks.workloads import WORKLOADS, Figure, Workload, measure
 
 RESULTS = Path(__file__).parent / "results"
 

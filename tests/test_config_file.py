@@ -53,7 +53,10 @@ def test_later_lines_win_and_save_lines_add_up() -> None:
         ("port 1 # main", "perdure.conf:1: port: needs one value (<port>), got 3 (a comment needs a line of its own)"),
         ('requirepass "x', "perdure.conf:1: quotes do not pair, or something follows a closing one"),
         ("requirepass 'a'b", "perdure.conf:1: quotes do not pair, or something follows a closing one"),
-        ("include /nowhere/x.conf", "perdure.conf:1: cannot read configuration file /nowhere/x.conf: No such file or directory"),
+        (
+            "include /nowhere/x.conf",
+            "perdure.conf:1: cannot read configuration file /nowhere/x.conf: No such file or directory",
+        ),
         ("user default on", "perdure.conf:1: user: ACL users are not supported yet: use requirepass"),
     ],
 )  # fmt: skip

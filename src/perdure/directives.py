@@ -5,9 +5,10 @@ for whoever reads `--help` or `docs/directives.md`. Adding one is one line here;
 path also gets an annotation in `perdure.config.Config`.
 
 Names, defaults and ranges are those of Redis 7.0, so that clients, tools and test suites find what they ask for; the
-defaults that differ are those of a server that is durable and private unless told otherwise. Half of the directives steer machinery that Perdure does not have (RDB files, forks, AOF
-rewriting): they are accepted, remembered, rewritten and answered, and change nothing; each such group says why.
-Where ignoring a setting would be dangerous (an ACL file, TLS, a cluster), `only` refuses it instead.
+defaults that differ are those of a server that is durable and private unless told otherwise. Half of the directives
+steer machinery that Perdure does not have (RDB files, forks, AOF rewriting): they are accepted, remembered, rewritten
+and answered, and change nothing; each such group says why. Where ignoring a setting would be dangerous (an ACL file,
+TLS, a cluster), `only` refuses it instead.
 
 Nothing here knows a client or a socket. Errors are `ConfigError`, with Redis' wording of the reason.
 """

@@ -24,7 +24,6 @@ from perdure_storage.keyspace import COLLECTIONS
 from perdure_storage.records import (
     COUNT_PREFIX,
     COUNTS,
-    DUE,
     SPACE,
     SPACE_BIT,
     body_record,
@@ -34,9 +33,9 @@ from perdure_storage.records import (
     string_record,
     with_expire,
 )
-from perdure_storage.tables import U64, Rows, Snapshot, Table, TableStore, empty_rows, split_key, with_key
+from perdure_storage.tables import U64, Rows, Snapshot, Table, TableStore, empty_rows, with_key
 from perdure_storage.types.entry import Kind
-from perdure_storage.types.string import CHUNK, CHUNK_KEY, String, Value, chunks
+from perdure_storage.types.string import CHUNK, CHUNK_KEY, String, chunks
 from perdure_storage.wal import LogReader
 
 MAX_ROWS: Final = 8192

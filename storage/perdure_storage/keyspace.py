@@ -24,12 +24,11 @@ from typing import Any, Final, TypeVar
 
 from perdure_storage import effects as fx
 from perdure_storage import events
-from perdure_storage.effects import STRING
 from perdure_storage.codec import unpack
+from perdure_storage.effects import STRING
 from perdure_storage.errors import Corruption, TooLarge, WrongType
 from perdure_storage.records import COUNT_PREFIX, COUNTS, DUE, SPACE, Record, decode, expiry_key, record_key
 from perdure_storage.tables import MAX_RAW, Snapshot, Table, bounded, split_key
-from perdure_storage.wal import Log
 from perdure_storage.types.entry import Collection, DefaultLimits, Entry, Kind, Limits
 from perdure_storage.types.hash import Hash
 from perdure_storage.types.list import List
@@ -37,6 +36,7 @@ from perdure_storage.types.set import Set
 from perdure_storage.types.stream import Stream
 from perdure_storage.types.string import INLINE_MAX, WHOLE_MAX, String, Value, load_chunks
 from perdure_storage.types.zset import ZSet
+from perdure_storage.wal import Log
 
 MAX_STRING: Final = 512 << 20
 BIG: Final = 1000
@@ -68,7 +68,7 @@ class Gone:
 class Generation:
     """What happened since some checkpoint was asked for and until the next one was: the part the tables lack."""
 
-    __slots__ = ("last_lsn", "born", "gone", "due")
+    __slots__ = ("born", "due", "gone", "last_lsn")
 
     def __init__(self) -> None:
         self.last_lsn = 0
@@ -80,7 +80,7 @@ class Generation:
 class Keyspace:
     """One database. Methods raise WrongType, TooLarge and Corruption; keys and values are bytes, times unix ms."""
 
-    __slots__ = ("ds", "index", "space", "hot", "ring", "hand", "complete", "keys", "expires", "used", "wants")
+    __slots__ = ("complete", "ds", "expires", "hand", "hot", "index", "keys", "ring", "space", "used", "wants")
 
     def __init__(self, ds: Dataset, index: int, space: int) -> None:
         self.ds = ds
@@ -681,7 +681,7 @@ class Born:
     times, however the scans and the creations mix. Positions are row keys without the space.
     """
 
-    __slots__ = ("fresh", "long", "_runs")
+    __slots__ = ("_runs", "fresh", "long")
 
     def __init__(self) -> None:
         self.fresh: list[bytes] = []

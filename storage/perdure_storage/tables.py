@@ -118,7 +118,7 @@ class TableStore(Protocol):
 class LmdbSnapshot:
     """A read transaction. For one thread; short-lived, since an old reader keeps pages from being reused."""
 
-    __slots__ = ("applied_lsn", "_txn", "_dbs", "_path")
+    __slots__ = ("_dbs", "_path", "_txn", "applied_lsn")
 
     def __init__(self, txn: lmdb.Transaction, dbs: list[lmdb._Database], path: str, *, doubting: bool = False) -> None:
         self._txn: Any = txn  # typed for buffers too, which are never asked for

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from tests.commands.dialogue import play
-from tests.conftest import PerdureServer
+from tests.commands.dialogue import play, until
+from tests.conftest import PerdureServer, RealRedis, StartPerdure
+from tests.model.differential import LocalServer
+
+from perdure.dispatch import execute
+from perdure.session import Session
+from perdure_storage.errors import StorageError
 
 DIALOGUES = {
     "subscribing and unsubscribing": """
@@ -137,3 +142,67 @@ def test_subscribers_are_told_what_redis_tells_them(
     if protocol == 3 and name == "what a subscriber may ask for":
         script = script.replace("1 PUBLISH a x\n", "1 PUBLISH a x\n        1 <\n")
     assert play(perdure_server.port, script, protocol) == play(real_redis_port, script, protocol)
+
+
+def test_a_subscriber_that_does_not_read_is_cut_off(start_perdure: StartPerdure) -> None:
+    server = start_perdure("--client-output-buffer-limit", "pubsub 1000000 0 0")
+    lazy, publisher = server.connect(), server.connect()
+    lazy.ask("SUBSCRIBE", "news")
+    text = b"x" * 100_000
+    for _ in range(1000):
+        if not publisher.ask("PUBLISH", "news", text):
+            break
+    else:
+        raise AssertionError("it was sent 100 MB that it did not read")
+    assert publisher.ask("PUBSUB", "NUMSUB", "news") == [b"news", 0]
+    assert "does not read its replies" in server.log
+
+
+@pytest.mark.parametrize("mode", ["OFF", "SKIP"])
+def test_client_reply_silences_confirmations_but_no_messages(perdure: RealRedis, mode: str) -> None:
+    publisher = RealRedis(perdure.port)
+    perdure.ask("HELLO", "3")
+    perdure.send("CLIENT", "REPLY", mode)
+    perdure.send("SUBSCRIBE", "a")
+    while not publisher.ask("PUBLISH", "a", "hello"):
+        pass
+    assert perdure.read() == [b"message", b"a", b"hello"]
+    publisher.close()
+
+
+def test_a_client_that_is_gone_listens_no_more(perdure: RealRedis) -> None:
+    other = RealRedis(perdure.port)
+    other.ask("SUBSCRIBE", "a")
+    other.ask("PSUBSCRIBE", "a*")
+    other.ask("SSUBSCRIBE", "a")
+    other.close()
+    until(lambda: perdure.ask("PUBSUB", "NUMPAT") == 0)
+    assert perdure.ask("PUBSUB", "CHANNELS") == perdure.ask("PUBSUB", "SHARDCHANNELS") == []
+    assert perdure.ask("PUBLISH", "a", "x") == perdure.ask("SPUBLISH", "a", "x") == 0
+
+
+def test_what_a_refused_transaction_published_is_not_sent() -> None:
+    server = LocalServer()
+    heard: list[bytes] = []
+    session = Session(server.server, 2)
+    server.server.sessions[2] = session
+    server.server.send = lambda to, data: heard.append(data)  # type: ignore[method-assign]
+    execute(session, [b"SUBSCRIBE", b"a"])
+    server.server.dataset.listen(0xFFF)
+    server.server.notifications.configure("KEA")
+    execute(session, [b"PSUBSCRIBE", b"__key*"])
+    for refused in (True, False):
+        for argv in ([b"MULTI"], [b"SET", b"k", b"v"], [b"PUBLISH", b"a", b"hello"]):
+            execute(server.session, argv)
+        if refused:
+            commit, server.engine.commit = server.engine.commit, refuse  # type: ignore[method-assign]
+        reply = execute(server.session, [b"EXEC"])
+        assert reply.startswith(b"-MISCONF" if refused else b"*2\r\n+OK\r\n:1\r\n"), reply
+        assert len(heard) == (0 if refused else 3)
+        if refused:
+            server.engine.commit = commit  # type: ignore[method-assign]
+            server.server.dataset.effects.clear()
+
+
+def refuse() -> int:
+    raise StorageError("the disk is full")

@@ -505,7 +505,8 @@ def hsetex(db: Keyspace, args: Args) -> Reply:
         return 0
     if unit in UNITS and when <= db.ds.now:  # they expire at once
         if entry is not None:
-            if any([entry.delete(field) for field in pairs[::2]]):
+            deleted = [entry.delete(field) for field in pairs[::2]]
+            if any(deleted):
                 db.notify(HASH, b"hdel", args[0])
             db.settle(entry)
         return 1

@@ -30,6 +30,8 @@ COMMANDS = Family("stream")
 # -- ids -----------------------------------------------------------------------------------------------------------
 
 MAX_ID_TEXT: Final = 127
+FOREVER_MS: Final = 1 << 50
+"""Nobody waits that long."""
 BLOCKED_COUNT: Final = 1000
 """How many entries a client gets that had to wait, when it did not say."""
 ATTEMPTS: Final = 10
@@ -485,9 +487,7 @@ def _deadline(db: Keyspace, raw: bytes) -> int:
         raise ReplyError("ERR timeout is not an integer or out of range")
     if wait < 0:
         raise errors.negative_timeout()
-    if wait > INT_MAX - db.ds.now:
-        raise ReplyError("ERR timeout is out of range")
-    return db.ds.now + wait if wait else 0
+    return db.ds.now + wait if 0 < wait < FOREVER_MS else 0
 
 
 def _after(stream: Stream | None, raw: bytes) -> int:

@@ -79,7 +79,7 @@ class DefaultLimits:
 class Entry:
     """A key in memory. `db` and `key` say where it lives; `tick` is when it was last used (LRU clock)."""
 
-    __slots__ = ("db", "key", "lsn", "tick", "expire", "id")
+    __slots__ = ("db", "expire", "id", "key", "lsn", "tick")
 
     kind: ClassVar[int] = 0
     type_name: ClassVar[str] = "none"
@@ -144,7 +144,7 @@ class Collection(Entry):
     Every change goes through `touch`, so that the transaction ends with one RECORD for the key.
     """
 
-    __slots__ = ("size", "logged_due", "weight")
+    __slots__ = ("logged_due", "size", "weight")
 
     may_be_empty: ClassVar[bool] = False
     """Does a key of this type stay when its last element goes?"""

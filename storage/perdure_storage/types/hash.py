@@ -60,7 +60,7 @@ class Hash(Collection):
     beyond the limits of a listpack: Redis never turns back.
     """
 
-    __slots__ = ("fields", "ttl", "order", "wide", "_expiries")
+    __slots__ = ("_expiries", "fields", "order", "ttl", "wide")
     kind = Kind.HASH.value
     type_name = "hash"
     folds = {HASH_PUT: fold_put, HASH_DEL: fold_del}

@@ -1,7 +1,7 @@
 """Streams: entries in the order of their ids, and the consumer groups that read them.
 
-An id is a time in ms and a sequence number, each a u64: in memory the integer `ms << 64 | seq`, in rows two u64, in
-effects two integers. A stream also stays when its last entry goes: `last` is why ids never go back, whatever the clock does.
+An id is a time in ms and a sequence number, each a u64: in memory the integer `ms << 64 | seq`, in rows and effects
+two numbers. A stream also stays when its last entry goes: `last` is why ids never go back, whatever the clock does.
 
 Rows, all under the id of the key (u64), big-endian in row keys and little-endian in contents:
 
@@ -13,8 +13,8 @@ Rows, all under the id of the key (u64), big-endian in row keys and little-endia
 
 Every change is O(1) in rows and log, but for what removes many things at once: each of them is named.
 
-In memory two lists side by side, ids and fields, with room in front (`head`), so that both ends are O(1), amortized, and
-any id is found by bisection; taking one from the middle moves the shorter side. `nodes` are runs of entries as Redis
+In memory two lists side by side, ids and fields, with room in front (`head`): both ends are O(1), amortized, and any
+id is found by bisection; taking one from the middle moves the shorter side. `nodes` are runs of entries as Redis
 would keep them in one piece of memory: `~` trims whole ones. They are made anew when a stream comes into memory.
 """
 
@@ -38,7 +38,6 @@ from perdure_storage.effects import (
     STREAM_ADD,
     STREAM_DEL,
     STREAM_SET,
-    Effect,
 )
 from perdure_storage.errors import Corruption
 from perdure_storage.tables import Rows, Snapshot, Table
@@ -181,10 +180,12 @@ class Stream(Collection):
         return list(zip(ids[start:stop], self.fields[start:stop], strict=True))
 
     def gap_from(self, ident: int) -> bool:
-        """Has an entry that is not older than `ident` been taken out by name, so that counting on is not possible? Where
-        nothing older is left either, Redis counts on all the same, and so do we."""
+        """Has an entry that is not older than `ident` been taken out by name, so that counting on is not possible?
+
+        When all that is left is younger than that one, Redis counts on all the same, and so do we.
+        """
         deleted = self.deleted
-        return bool(self.size) and 0 < deleted and ident <= deleted and self.first <= deleted
+        return bool(self.size) and deleted > 0 and ident <= deleted and self.first <= deleted
 
     def entries_up_to(self, ident: int) -> int:
         """How many entries there ever were up to `ident`, without counting; UNKNOWN when that cannot be told."""
