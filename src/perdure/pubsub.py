@@ -73,8 +73,7 @@ class PubSub:
                 if matchers:
                     self._matchers[name] = matchers[name]
             told.append(session.encode(Push([kind.started, name, self.count(session, kind)])))
-        session.update_gate()
-        return Raw(b"".join(told))
+        return self._confirm(session, told)
 
     def unsubscribe(self, session: Session, kind: Kind, names: list[bytes]) -> Raw:
         """One confirmation for each name; without names for each subscription, or one that says there is none."""
@@ -86,8 +85,15 @@ class PubSub:
                 del own[name]
                 self._forget(session, kind, name)
             told.append(session.encode(Push([kind.ended, name, self.count(session, kind)])))
+        return self._confirm(session, told)
+
+    def _confirm(self, session: Session, told: list[bytes]) -> Raw:
+        """CLIENT REPLY OFF and SKIP do not hide what is a push."""
         session.update_gate()
-        return Raw(b"".join(told))
+        if session.reply_on and not session.skip_next:
+            return Raw(b"".join(told))
+        self._deliver(session, b"".join(told))
+        return Raw()
 
     def drop(self, session: Session) -> None:
         """End all subscriptions of a session, without a word."""

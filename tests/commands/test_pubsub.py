@@ -158,16 +158,23 @@ def test_a_subscriber_that_does_not_read_is_cut_off(start_perdure: StartPerdure)
     assert "does not read its replies" in server.log
 
 
+@pytest.mark.parametrize("protocol", [2, 3])
 @pytest.mark.parametrize("mode", ["OFF", "SKIP"])
-def test_client_reply_silences_confirmations_but_no_messages(perdure: RealRedis, mode: str) -> None:
-    publisher = RealRedis(perdure.port)
-    perdure.ask("HELLO", "3")
-    perdure.send("CLIENT", "REPLY", mode)
-    perdure.send("SUBSCRIBE", "a")
-    while not publisher.ask("PUBLISH", "a", "hello"):
-        pass
-    assert perdure.read() == [b"message", b"a", b"hello"]
-    publisher.close()
+def test_client_reply_silences_neither_confirmations_nor_messages(
+    real_redis: RealRedis, perdure: RealRedis, mode: str, protocol: int
+) -> None:
+    for client in (real_redis, perdure):
+        publisher = RealRedis(client.port)
+        client.ask("HELLO", protocol)
+        client.send("CLIENT", "REPLY", mode)
+        client.send("SUBSCRIBE", "a", "b")
+        while not publisher.ask("PUBLISH", "a", "hello"):
+            pass
+        client.send("UNSUBSCRIBE", "b")
+        heard = [client.read() for _ in range(4)]
+        assert heard[:3] == [[b"subscribe", b"a", 1], [b"subscribe", b"b", 2], [b"message", b"a", b"hello"]]
+        assert heard[3] == [b"unsubscribe", b"b", 1]
+        publisher.close()
 
 
 def test_a_client_that_is_gone_listens_no_more(perdure: RealRedis) -> None:
@@ -181,12 +188,12 @@ def test_a_client_that_is_gone_listens_no_more(perdure: RealRedis) -> None:
     assert perdure.ask("PUBLISH", "a", "x") == perdure.ask("SPUBLISH", "a", "x") == 0
 
 
-def test_what_a_refused_transaction_published_is_not_sent() -> None:
+def test_what_a_refused_transaction_published_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     server = LocalServer()
     heard: list[bytes] = []
     session = Session(server.server, 2)
     server.server.sessions[2] = session
-    server.server.send = lambda to, data: heard.append(data)  # type: ignore[method-assign]
+    monkeypatch.setattr(server.server, "send", lambda to, data: heard.append(data))
     execute(session, [b"SUBSCRIBE", b"a"])
     server.server.dataset.listen(0xFFF)
     server.server.notifications.configure("KEA")
@@ -194,14 +201,13 @@ def test_what_a_refused_transaction_published_is_not_sent() -> None:
     for refused in (True, False):
         for argv in ([b"MULTI"], [b"SET", b"k", b"v"], [b"PUBLISH", b"a", b"hello"]):
             execute(server.session, argv)
-        if refused:
-            commit, server.engine.commit = server.engine.commit, refuse  # type: ignore[method-assign]
-        reply = execute(server.session, [b"EXEC"])
+        with monkeypatch.context() as patch:
+            if refused:
+                patch.setattr(server.engine, "commit", refuse)
+            reply = execute(server.session, [b"EXEC"])
         assert reply.startswith(b"-MISCONF" if refused else b"*2\r\n+OK\r\n:1\r\n"), reply
         assert len(heard) == (0 if refused else 3)
-        if refused:
-            server.engine.commit = commit  # type: ignore[method-assign]
-            server.server.dataset.effects.clear()
+        server.server.dataset.effects.clear()
 
 
 def refuse() -> int:
