@@ -63,8 +63,8 @@ PENDING: Final = Struct("<IQQ")
 CONSUMER_TAG: Final = 1
 PENDING_TAG: Final = 2
 
-ENTRY_COST: Final = 150
-VALUE_COST: Final = 45
+ENTRY_COST: Final = 115
+VALUE_COST: Final = 48
 """Bytes of memory of an entry, and of each of its fields and values, beside the bytes themselves. Measured."""
 NODE_MAX_BYTES: Final = 1 << 30
 MANY: Final = 1000
