@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from tests.conftest import PerdureServer, RealRedis
+from tests.conftest import PerdureServer, RealRedis, StartPerdure
 
 from perdure.notifications import KINDS, Notifications
 from perdure.pubsub import PubSub
@@ -157,3 +157,16 @@ def test_letters_say_which_events_are_told() -> None:
     ):
         notifications.configure(letters)
         assert notifications.kinds == kinds, letters
+
+
+def test_keys_that_are_evicted_are_told_of(start_perdure: StartPerdure) -> None:
+    server = start_perdure(
+        "--maxmemory", "200kb", "--maxmemory-policy", "allkeys-lru", "--notify-keyspace-events", "Ee"
+    )
+    client, ear = server.connect(), server.connect()
+    ear.ask("SUBSCRIBE", "__keyevent@0__:evicted")
+    for number in range(500):
+        client.ask("SET", f"k{number}", b"x" * 1000)
+    message = ear.read()
+    assert message[:2] == [b"message", b"__keyevent@0__:evicted"] and message[2].startswith(b"k")
+    assert client.ask("EXISTS", message[2]) == 0
