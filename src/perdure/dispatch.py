@@ -62,6 +62,7 @@ def execute(session: Session, argv: Argv) -> bytes:
     session.last_command = command
     reply = run(session, command, argv)
     if type(reply) is Park:
+        command.calls -= 1  # it counts when it has its reply
         return _park(session, reply, argv)
     if session.gate and not _may_reply(session):
         return NO_REPLY
@@ -221,6 +222,7 @@ def _run_untouched(session: Session, command: Command, argv: Argv) -> bytes:
     for entry, tick in ticks:
         entry.tick = tick
     if type(reply) is Park:
+        command.calls -= 1  # it counts when it has its reply
         return _park(session, reply, argv)
     return session.encode(reply) if _may_reply(session) else NO_REPLY
 

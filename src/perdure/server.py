@@ -687,6 +687,7 @@ class Server:
             assert not isinstance(command, ReplyError)
             outcome = run_command(session, command, park.argv, park.again)
             if type(outcome) is Park:
+                command.calls -= 1
                 outcome.argv, outcome.db, outcome.since_ms = park.argv, session.db, park.since_ms
                 outcome.deadline_ms = park.deadline_ms
                 self.wakeups.add(session, outcome)

@@ -191,6 +191,20 @@ def test_what_a_waiting_consumer_was_given_is_pending_after_kill_9(start_perdure
     assert client.ask("XACK", "s", "g", ident) == 1
 
 
+def test_a_command_that_waited_counts_once(perdure_server: PerdureServer, perdure: RealRedis) -> None:
+    perdure.ask("CONFIG", "RESETSTAT")
+    perdure.ask("XGROUP", "CREATE", "s", "g", "$", "MKSTREAM")
+    waiting = perdure_server.connect()
+    waiting.send("XREADGROUP", "GROUP", "g", "c", "BLOCK", "0", "STREAMS", "s", ">")
+    until(lambda: blocked_clients(perdure_server.port) == 1)
+    perdure.ask("XGROUP", "SETID", "s", "g", "$")  # it looks, and goes on waiting
+    perdure.ask("XADD", "s", "*", "f", "v")
+    waiting.read()
+    stats: bytes = perdure.ask("INFO", "commandstats")
+    assert b"cmdstat_xreadgroup:calls=1," in stats
+    waiting.close()
+
+
 # -- in process ------------------------------------------------------------------------------------------------------
 
 
