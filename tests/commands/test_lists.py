@@ -341,24 +341,6 @@ def forget(server: LocalServer) -> None:
     dataset.databases[0].find(b"k").load(dataset.snapshot)
 
 
-def effects(server: LocalServer, *argv: bytes) -> list[tuple[object, ...]]:
-    """What a command says to the log."""
-    seen: list[tuple[object, ...]] = []
-    seal = server.engine.dataset.seal
-
-    def sealed() -> list[tuple[object, ...]]:
-        found = seal()
-        seen.extend(found)
-        return found
-
-    server.engine.dataset.seal = sealed  # type: ignore[method-assign]
-    try:
-        assert server.ask(*argv)[0] != "-"
-    finally:
-        server.engine.dataset.seal = seal  # type: ignore[method-assign]
-    return seen
-
-
 @pytest.mark.parametrize("length", [10, 10_000])
 def test_the_ends_of_a_list_cost_the_same_in_the_log_however_long_it_is(server: LocalServer, length: int) -> None:
     server.ask(b"RPUSH", b"k", *[b"x"] * length)
@@ -375,22 +357,22 @@ def test_the_ends_of_a_list_cost_the_same_in_the_log_however_long_it_is(server: 
         (b"LREM", b"k", b"1", b"z"),
         (b"DEL", b"k"),
     ):
-        said = effects(server, *argv)
+        said = server.logged(*argv)
         assert len(said) <= 3 and len(repr(said)) < 250, (argv, said)
 
 
 def test_the_shorter_side_is_renumbered(server: LocalServer) -> None:
     server.ask(b"RPUSH", b"k", *[b"%d" % number for number in range(1000)])
-    said = effects(server, b"LINSERT", b"k", b"AFTER", b"990", b"new")
+    said = server.logged(b"LINSERT", b"k", b"AFTER", b"990", b"new")
     assert [len(effect) for effect in said if effect[0] == 20] == [3 + 10]
-    said = effects(server, b"LREM", b"k", b"0", b"3")
+    said = server.logged(b"LREM", b"k", b"0", b"3")
     assert [effect for effect in said if effect[0] == 20] == [(20, 1, 1, b"0", b"1", b"2")]
 
 
 def test_most_of_a_long_list_goes_at_the_price_of_the_rest(server: LocalServer) -> None:
     server.ask(b"RPUSH", b"k", *[b"x"] * 50_000)
     server.restart("checkpoint")
-    said = effects(server, b"LTRIM", b"k", b"20000", b"20009")
+    said = server.logged(b"LTRIM", b"k", b"20000", b"20009")
     assert len(repr(said)) < 300
     server.restart("checkpoint")
     assert server.engine.snapshot().count(Table.LISTS) == 10

@@ -6,6 +6,7 @@ What else they answer is compared by `tests/model/families/streams.py`, restarts
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from tests.commands.dialogue import blocked_clients, play, until
@@ -235,21 +236,9 @@ def plain(reply: Reply) -> object:
     return [plain(each) for each in reply[1]] if isinstance(reply[1], list) else reply[1]
 
 
-def effects(server: LocalServer, line: str) -> list[tuple[object, ...]]:
+def effects(server: LocalServer, line: str) -> list[tuple[Any, ...]]:
     """What a command says to the log."""
-    seen: list[tuple[object, ...]] = []
-    seal = server.engine.dataset.seal
-
-    def sealed() -> list[tuple[object, ...]]:
-        seen[:] = found = seal()
-        return found
-
-    server.engine.dataset.seal = sealed  # type: ignore[method-assign]
-    try:
-        assert ask(server, line)[0] != "-"
-    finally:
-        server.engine.dataset.seal = seal  # type: ignore[method-assign]
-    return seen
+    return server.logged(*line.encode().split())
 
 
 @pytest.mark.parametrize("how", RESTARTS)

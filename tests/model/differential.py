@@ -45,8 +45,10 @@ from perdure.dispatch import execute
 from perdure.server import Server
 from perdure.session import Session
 from perdure_storage.clock import Clock, SystemClock
+from perdure_storage.codec import unpack
 from perdure_storage.engine import Engine, Options
 from perdure_storage.testing import MemoryDisk
+from perdure_storage.wal import LogReader
 
 Argv = tuple[bytes, ...]
 Reply = tuple[str, Any]
@@ -174,6 +176,17 @@ class LocalServer:
         reply = read_reply(stream)
         assert not stream.read(), f"more than one reply to {argv}: {raw!r}"
         return reply
+
+    def logged(self, *argv: bytes) -> list[tuple[Any, ...]]:
+        """The effects of a command, which must not fail, as they stand in the log."""
+        before = self.engine.log.written_lsn
+        reply = self.ask(*argv)
+        assert reply[0] != "-", reply
+        reader = LogReader(self.disk, "/db/wal")
+        try:
+            return [effect for record in reader.rest(before) for effect in unpack(record.payload)]
+        finally:
+            reader.close()
 
     def restart(self, how: str) -> None:
         """What clients must not notice: one of RESTARTS."""
