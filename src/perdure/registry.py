@@ -266,8 +266,10 @@ def _with_flags(specs: Sequence[KeySpec], key_flags: Sequence[str], usage: str) 
 
 
 def _acl_categories(group: str, command: Command, more: str) -> frozenset[str]:
-    """What Redis makes of a command's group and flags, and `more`."""
-    found = {CATEGORY_OF_GROUP.get(group, group), *more.split()} - {""}
+    """What Redis makes of a command's group and flags, and `more` (`-word`: but not that one)."""
+    words = more.split()
+    found = {CATEGORY_OF_GROUP.get(group, group), *(word for word in words if word[0] != "-")} - {""}
+    found -= {word[1:] for word in words}
     found.add("fast" if command.fast else "slow")
     if command.write:
         found.add("write")

@@ -172,10 +172,10 @@ def milliseconds(raw: bytes) -> int:
 
 @WAITING.command(
     "WAIT numreplicas timeout",
-    NOSCRIPT | BLOCKING,
+    NOSCRIPT,
     since="3.0.0",
     complexity="O(1)",
-    acl="connection",
+    acl="connection -keyspace",
     tips="request_policy:all_shards response_policy:agg_min",
 )
 def wait(ctx: Session, args: Args) -> Reply | Park:

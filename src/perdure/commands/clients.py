@@ -304,7 +304,7 @@ LEVELS: Final = {b"ALWAYS": Level.ALWAYS, b"EVERYSEC": Level.EVERYSEC, b"NO": Le
 @COMMANDS.command(
     "CLIENT DURABILITY [ALWAYS | EVERYSEC | NO | DEFAULT]",
     ANYTIME,
-    since="7.2.0",
+    since="0.1.0",
     complexity="O(1)",
 )
 def client_durability(ctx: Session, args: Args) -> Reply:

@@ -119,7 +119,7 @@ def memory_usage(db: Keyspace, args: Args) -> Reply:
 
 
 KEYS = Family("server")
-KEYS.command("MEMORY USAGE key [SAMPLES count]", READ, since="4.0.0", complexity="O(1)")(memory_usage)
+KEYS.command("MEMORY USAGE key [SAMPLES count]", READ, since="4.0.0", complexity="O(1)", key_flags=("RO",))(memory_usage)
 
 
 @COMMANDS.command("MEMORY DOCTOR", since="4.0.0", complexity="O(1)", tips="nondeterministic_output")

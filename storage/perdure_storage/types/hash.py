@@ -199,15 +199,20 @@ class Hash(Collection):
 
     def _load_steps(self, snapshot: Snapshot, rows_per_step: int) -> Iterator[None]:
         fields: dict[bytes, bytes] = {}
+        expiring: list[tuple[bytes, int]] = []
         weight = 0
         for number, (field, value, expire) in enumerate(self.stored(snapshot, self.id), 1):
             fields[field] = value
             if expire:
-                self._set_ttl(field, expire)
+                expiring.append((field, expire))
             weight += ELEMENT_COST + len(field) + len(value)
             if number % rows_per_step == 0:
                 yield
+        if self.loaded:
+            return  # it has been loaded meanwhile, and perhaps changed
         self.fields = fields
+        for field, expire in expiring:
+            self._set_ttl(field, expire)
         self.size = len(fields)
         self.grow(weight)
 

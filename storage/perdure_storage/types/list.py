@@ -289,6 +289,8 @@ class List(Collection):
             weight += VALUE_COST + len(value)
             if len(slots) % rows_per_step == 0:
                 yield
+        if self.loaded:
+            return  # it has been loaded meanwhile, and perhaps changed
         self.slots = slots
         self.first = first
         self.size = len(slots)

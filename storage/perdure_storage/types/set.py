@@ -146,6 +146,8 @@ class Set(Collection):
             weight += MEMBER_COST + len(member)
             if number % rows_per_step == 0:
                 yield
+        if self.loaded:
+            return  # it has been loaded meanwhile, and perhaps changed
         self.names = names
         self.size = len(names)
         self.grow(weight)

@@ -241,6 +241,8 @@ class ZSet(Collection):
                 fresh.clear()
                 yield
         ranking.update(fresh)
+        if self.loaded:
+            return  # it has been loaded meanwhile, and perhaps changed
         self.scores, self.ranking = scores, ranking
         self.size = len(scores)
         self.grow(weight)
