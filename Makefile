@@ -10,7 +10,6 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 ARGS ?=
 SOURCES = pyproject.toml setup.py $(shell find src storage -name "*.pyx" -o -name "*.pxd") $(shell sed -n "s/.*: \"\(.*\)\",/\1/p" setup.py)
-PURE = build/pure
 
 .PHONY: run test check lint types imports smoke bench crash differential pure compiled clean
 
@@ -47,12 +46,9 @@ differential: $(VENV)/.tested-with
 compiled: $(VENV)/.installed
 	$(BIN)/python .ci/compiled
 
-# Compiled modules lie beside their sources, and Python prefers them. So: a copy without them, with its own environment.
+# Without compiled modules, in an environment of its own. PERDURE_PURE also passes those by that lie beside their sources.
 pure:
-	rm -rf $(PURE) && mkdir -p $(PURE)
-	tar -cf - --exclude="*.so" --exclude="*.c" --exclude="*.egg-info" --exclude=__pycache__ --exclude=benchmarks/results \
-		Makefile pyproject.toml setup.py README.md LICENSE src storage tools tests benchmarks docs | tar -xf - -C $(PURE)
-	PERDURE_PURE=1 $(MAKE) -C $(PURE) test VENV=$(CURDIR)/.venv-pure
+	PERDURE_PURE=1 $(MAKE) test VENV=.venv-pure
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
