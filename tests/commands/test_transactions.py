@@ -106,10 +106,10 @@ SCRIPTS = {
     "deleting a watched key": "1 SET k 1\n1 WATCH k\n2 DEL k\n1 MULTI\n1 GET k\n1 EXEC",
     "deleting a watched key that was not there": "1 WATCH k\n2 DEL k\n1 MULTI\n1 GET k\n1 EXEC",
     "expiry of a watched key": """
-        1 SET k 1 PX 30
+        1 SET k 1 PX 300
         1 WATCH k
         1 -PING
-        3 DEBUG SLEEP 0.05
+        3 DEBUG SLEEP 0.35
         1 MULTI
         1 PING
         1 EXEC
