@@ -146,9 +146,9 @@ def pack(header: Value, registers: Value) -> bytearray:
 # -- sparse --------------------------------------------------------------------------------------------------------
 
 
-def runs(value: Value) -> Iterator[tuple[int, int, int, int]]:
-    """(position, length of the opcode, value, registers) of each run."""
-    at, end = HEADER, len(value)
+def runs(value: Value, at: int = HEADER) -> Iterator[tuple[int, int, int, int]]:
+    """(position, length of the opcode, value, registers) of each run from position `at` on."""
+    end = len(value)
     while at < end:
         byte = value[at]
         if byte & 0x80:
@@ -173,22 +173,28 @@ def _values(value: int, count: int) -> bytes:
     return bytes(((value - 1) << 2 | count - 1 | 0x80,)) if count else b""
 
 
-def sparse_set(value: bytearray, index: int, count: int, max_bytes: int) -> bool | None:
+Trail = list[tuple[int, int]]
+"""Of a sparse value, the opcodes before the last one that was changed: (position, first register) of each."""
+
+
+def sparse_set(value: bytearray, index: int, count: int, max_bytes: int, trail: Trail) -> bool | None:
     """Raise a register to `count`: True if it was lower, False if not; None where only a dense one can.
 
     Redis' steps one by one, since what it writes depends on them: a run is split, and equal neighbours that fit into
-    one opcode are joined, looking at five opcodes only.
+    one opcode are joined, looking at five opcodes only. `trail` is the caller's, empty at first, for registers in
+    rising order: the search goes on where the last change was made, from the opcode that may have been joined with it.
     """
     if count > VAL_MAX:
         return None
-    first, before = 0, HEADER
-    for run in runs(value):
+    start, first = trail.pop() if trail else (HEADER, 0)
+    for run in runs(value, start):
         if index < first + run[3]:
             break
+        trail.append((run[0], first))
         first += run[3]
-        before = run[0]
     else:
         raise Broken
+    before = trail[-1][0] if trail else HEADER
     at, size, old, length = run
     if old >= count:
         return False

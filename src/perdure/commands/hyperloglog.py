@@ -48,11 +48,15 @@ def _put(db: Keyspace, key: bytes, entry: String | None, value: bytes | bytearra
 
 def _set_many(value: bytearray, places: list[tuple[int, int]], max_bytes: int) -> tuple[bytearray, int]:
     """(the value with these registers raised, how many of them were lower)."""
-    raised = 0
+    raised, last = 0, -1
+    trail: hll.Trail = []
     try:
         for index, count in places:
             if not hll.is_dense(value):
-                done = hll.sparse_set(value, index, count, max_bytes)
+                if index < last:
+                    trail.clear()
+                last = index
+                done = hll.sparse_set(value, index, count, max_bytes, trail)
                 if done is not None:
                     raised += done
                     continue
