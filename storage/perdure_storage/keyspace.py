@@ -519,10 +519,8 @@ class Keyspace:
         """
         head, prefix = SPACE.pack(self.space), prefix[:MAX_RAW]
         start, stop = max(after, prefix), _after_prefix(prefix)
-        rows: Iterator[tuple[bytes, bytes | None]] = (
-            (row_key[SPACE.size :], content)
-            for row_key, content in self.ds.snapshot.scan(Table.KEYS, head + start, _after_prefix(head + prefix))
-        )
+        rows: Iterator[tuple[bytes, bytes | None]]
+        rows = _inside_space(self.ds.snapshot.scan(Table.KEYS, head + start, _after_prefix(head + prefix)))
         fresh = self.ds.born_keys(self.space)
         runs = [run for born in fresh for run in born.between(start, stop)]
         if runs:
@@ -976,6 +974,16 @@ class Dataset:
 
 
 _first: Final = itemgetter(0)
+
+
+def _inside_space(rows: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes | None]]:
+    """Rows without the space in their keys.
+
+    A function of its own: compiled, a generator expression holds the function around it and all its variables, so one
+    kept in a variable there would be a cycle, with a cursor in it, after every walk that ends early.
+    """
+    for row_key, content in rows:
+        yield row_key[SPACE.size :], content
 
 
 def _after_prefix(prefix: bytes) -> bytes | None:
