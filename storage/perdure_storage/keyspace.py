@@ -979,8 +979,8 @@ _first: Final = itemgetter(0)
 def _inside_space(rows: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes | None]]:
     """Rows without the space in their keys.
 
-    A function of its own: compiled, a generator expression holds the function around it and all its variables, so one
-    kept in a variable there would be a cycle, with a cursor in it, after every walk that ends early.
+    A function of its own: a compiled generator expression to which `merge` has delegated cannot be closed with it, and
+    every walk that ended early would complain of that on stderr.
     """
     for row_key, content in rows:
         yield row_key[SPACE.size :], content
