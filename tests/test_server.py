@@ -192,6 +192,9 @@ def test_idle_clients_are_closed(start_perdure: StartPerdure) -> None:
     assert idle.closed()
     assert 0.9 < time.monotonic() - started < 3
     assert waiting.read() == 0
+    answered = time.monotonic()
+    assert waiting.closed()
+    assert time.monotonic() - answered > 0.9, "the time of waiting counted as idle"
 
 
 def test_protected_mode(start_perdure: StartPerdure) -> None:

@@ -706,6 +706,7 @@ class Server:
         self._answer(session, session.encode(reply))
 
     def _answer(self, session: Session, reply: bytes) -> None:
+        session.active_ms = self.dataset.now  # it was not idle, but waited
         if session.gate and (session.skip_next or not session.reply_on):
             session.skip_next = max(0, session.skip_next - 1)
             session.update_gate()
