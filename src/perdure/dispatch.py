@@ -94,7 +94,7 @@ def run(session: Session, command: Command, argv: Argv, again: Callable[[Keyspac
         else:
             reply = again(session.db)
     except ReplyError as error:
-        reply = error
+        reply = error.with_traceback(None)  # else this frame and the error hold one another, and nobody collects cycles
     except WrongType:
         reply = WRONGTYPE
     except TooLarge:
