@@ -13,6 +13,7 @@ from setuptools import Extension, setup
 
 COMPILED = {
     "perdure_storage._fast": "storage/perdure_storage/_fast.pyx",
+    "perdure_storage.engine": "storage/perdure_storage/engine.py",
     "perdure_storage.keyspace": "storage/perdure_storage/keyspace.py",
     "perdure_storage.types.entry": "storage/perdure_storage/types/entry.py",
     "perdure_storage.types.hash": "storage/perdure_storage/types/hash.py",
@@ -20,6 +21,7 @@ COMPILED = {
     "perdure_storage.wal": "storage/perdure_storage/wal.py",
     "perdure._fast": "src/perdure/_fast.pyx",
     "perdure.dispatch": "src/perdure/dispatch.py",
+    "perdure.hot": "src/perdure/hot.py",
     "perdure.registry": "src/perdure/registry.py",
     "perdure.session": "src/perdure/session.py",
 }

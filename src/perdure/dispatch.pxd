@@ -1,15 +1,19 @@
 import cython
 
+from perdure.hot cimport Hot
 from perdure.registry cimport Command
 from perdure.session cimport Session
 from perdure_storage.keyspace cimport Dataset
 
 
-@cython.locals(command=Command)
+@cython.locals(server=Hot, done="long long")
+cpdef object execute_all(Session session, list commands)
+
+@cython.locals(server=Hot, command=Command)
 cpdef object execute(Session session, list argv)
 
-@cython.locals(ds=Dataset, started="long long", elapsed="long long")
+@cython.locals(server=Hot, ds=Dataset, started="long long", elapsed="long long")
 cpdef object run(Session session, Command command, list argv, again=*)
 
 @cython.locals(ds=Dataset, effects=list)
-cpdef object finish(server)
+cpdef object finish(Hot server)

@@ -39,6 +39,22 @@ WHILE_SUBSCRIBED: Final = frozenset(
 )  # fmt: skip
 
 
+def execute_all(session: Session, commands: list[Argv]) -> int:
+    """Run requests in order, their replies going to `session.out`; returns how many were run. One that has to wait and
+    one that closes the connection are the last."""
+    server = session.server
+    out = session.out
+    for done, argv in enumerate(commands, 1):
+        reply = execute(session, argv)
+        if reply:
+            out.append(reply)
+        if server.signaled:
+            server.wakeups.serve()
+        if session.parked is not None or session.closing:
+            return done
+    return len(commands)
+
+
 def execute(session: Session, argv: Argv) -> bytes:
     """Run one request and return its encoded reply; NO_REPLY when there is none (now). Never raises for what a client
     can cause."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from perdure.dispatch import execute
+from perdure.dispatch import execute_all
 from perdure.resp import ProtocolError, RequestParser
 from perdure.session import Session
 
@@ -97,23 +97,15 @@ class Connection(asyncio.Protocol):
     def run(self, commands: list[list[bytes]]) -> None:
         """Execute requests in order; what comes after one that has to wait goes to the backlog."""
         session, server = self.session, self.server
-        out = session.out
         if len(commands) > SLICE:
             self._run_in_slices(commands)
             return
-        if not out:
+        if not session.out:
             server.ready.append(session)
         lsn = session.ds.lsn
-        for number, argv in enumerate(commands, 1):
-            reply = execute(session, argv)
-            if reply:
-                out.append(reply)
-            if server.wakeups.signaled:
-                server.wakeups.serve()
-            if session.parked is not None or session.closing:
-                if session.parked is not None:
-                    session.backlog.extend(commands[number:])
-                break
+        done = execute_all(session, commands)
+        if session.parked is not None:
+            session.backlog.extend(commands[done:])
         session.commands += len(commands)
         session.active_ms = session.ds.now
         if server.throttled and session.ds.lsn != lsn:

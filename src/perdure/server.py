@@ -26,6 +26,7 @@ from perdure.commands import FAMILIES
 from perdure.dispatch import exec_queue, execute, find, finish
 from perdure.dispatch import run as run_command
 from perdure.errors import ReplyError
+from perdure.hot import Hot
 from perdure.info import Rates, resident_bytes
 from perdure.net import HELD_MAX, STRANGER_OUTPUT_MAX, Connection
 from perdure.notifications import Notifications
@@ -95,16 +96,14 @@ class SyncThread:
                 return  # the loop is closed: nobody waits any more
 
 
-class Server:
+class Server(Hot):
     """Everything that lives as long as the process. `ctx.server` of the server and connection commands."""
 
     def __init__(self, config: Config, engine: Engine) -> None:
-        self.config = config
-        self.engine = engine
-        self.dataset = engine.dataset
-        self.dataset.limits = config
         self.commands: dict[bytes, Command] = build_table(FAMILIES)
-        self.lookup = with_upper_case(self.commands)
+        super().__init__(engine, with_upper_case(self.commands))
+        self.config = config
+        self.dataset.limits = config
         self.random = Random()
         self.run_id = os.urandom(20).hex()
         self.replication_id = os.urandom(20).hex()
@@ -117,7 +116,6 @@ class Server:
         # clients
         self.sessions: dict[int, Session] = {}
         self.next_session = 1
-        self.ready: list[Session] = []
         self.unsafe: dict[Session, None] = {}
         self.strangers: dict[Session, None] = {}
         self.choked: dict[Connection, int] = {}
@@ -125,17 +123,13 @@ class Server:
         self.all_dirty = False
         self._slowed: list[Connection] = []
         self.wakeups = Wakeups(self.rerun, self.reply_to_parked)
-        self.waited_for = self.wakeups.by_key
-        self.watchers: dict[Watched, set[Session]] = {}
-        self.monitors: set[Session] = set()
+        self.waited_for, self.signaled = self.wakeups.by_key, self.wakeups.signaled
         self.pubsub = PubSub(self.push)
         self.notifications = Notifications(self.pubsub)
         self._notify(config.notify_keyspace_events)
         self.held_back: list[tuple[Session, Raw]] | None = None
-        self.on_change: Callable[[list[Watched]], None] | None = None
         # state of the tick and of admission
         self.in_tick = False
-        self.gate = False
         self.level = LEVELS[config.appendfsync]
         self.unsynced_since_ms = 0
         self.sync_started_ms = 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from errno import ENOSPC
+
 import pytest
 from tests.commands.dialogue import play, until
 from tests.conftest import PerdureServer, RealRedis, StartPerdure
@@ -9,7 +11,7 @@ from tests.model.differential import LocalServer
 
 from perdure.dispatch import execute
 from perdure.session import Session
-from perdure_storage.errors import StorageError
+from perdure_storage.wal import Segment
 
 DIALOGUES = {
     "subscribing and unsubscribing": """
@@ -203,12 +205,15 @@ def test_what_a_refused_transaction_published_is_not_sent(monkeypatch: pytest.Mo
             execute(server.session, argv)
         with monkeypatch.context() as patch:
             if refused:
-                patch.setattr(server.engine, "commit", refuse)
+                log = server.engine.log
+                for name, value in (("room", 0), ("_prepared", None)):
+                    patch.setattr(log, name, value)
+                patch.setattr(log.manifest, "create", refuse)
             reply = execute(server.session, [b"EXEC"])
         assert reply.startswith(b"-MISCONF" if refused else b"*2\r\n+OK\r\n:1\r\n"), reply
-        assert len(heard) == (0 if refused else 3)
+        assert len(heard) == (0 if refused else 5)  # of "new" and "set" two each, and what was published
         server.server.dataset.effects.clear()
 
 
-def refuse() -> int:
-    raise StorageError("the disk is full")
+def refuse(size: int) -> Segment:
+    raise OSError(ENOSPC, "the disk is full")

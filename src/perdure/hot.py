@@ -1,0 +1,41 @@
+"""What the hot path asks of a server, in one place so that it can be compiled to fields of C: `Server` extends it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Callable
+
+    from perdure.registry import Command
+    from perdure.session import Session, Watched
+    from perdure_storage.engine import Engine
+    from perdure_storage.keyspace import Dataset
+
+
+class Hot:
+    """`gate` is set while anything about the server makes admission more than a look-up in `lookup`.
+
+    `watchers`, `waited_for` and `monitors` are asked whether they are empty; `signaled` are keys for which a waiting
+    client may be served now. A command that takes longer than `slow_ns` goes to the slow log.
+    """
+
+    __slots__ = (
+        "changes", "dataset", "engine", "gate", "lookup", "monitors", "on_change", "ready", "signaled", "slow_ns",
+        "waited_for", "watchers",
+    )  # fmt: skip
+
+    def __init__(self, engine: Engine, lookup: dict[bytes, Command]) -> None:
+        self.engine = engine
+        self.dataset: Dataset = engine.dataset
+        self.lookup = lookup
+        self.gate = False
+        self.changes = 0
+        self.slow_ns = 0
+        self.ready: list[Session] = []
+        self.monitors: set[Session] = set()
+        self.watchers: dict[Watched, set[Session]] = {}
+        self.waited_for: dict[Watched, dict[Session, None]] = {}
+        self.signaled: deque[Watched]
+        self.on_change: Callable[[list[Watched]], None] | None = None
