@@ -76,7 +76,7 @@ class Replay:
         self._used_id(ident)
         here = db.find(key)
         if kind == Kind.CHUNKED:
-            moved = self._by_id.get(ident)
+            moved = self._by_id.pop(ident, None)  # its value may change before it moves again
             assert isinstance(moved, String)
             db.set_string(key, moved.value, expire)
             db.hot[key].id = ident

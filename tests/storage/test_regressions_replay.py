@@ -158,3 +158,19 @@ def test_a_gap_between_tables_and_log_is_refused(tmp_path: Path) -> None:
     shutil.copytree(copy, path / "tables-1")
     with pytest.raises(Corruption, match="is missing"):
         Engine.open(str(path))
+
+
+def test_replay_follows_a_long_string_that_is_renamed_patched_and_renamed_again(engine: Engine) -> None:
+    """The simulation's seed 1135 of its time: the second rename brought back what the patch had changed."""
+    db = engine[0]
+    db.set_string(b"a", b"x" * 40_000)
+    engine.commit()
+    db.move(db.find(b"a"), engine[1], b"b")
+    engine.commit()
+    engine[1].patch_string(engine[1].find(b"b"), 25_000, b"changed")
+    engine.commit()
+    engine[1].move(engine[1].find(b"b"), engine[2], b"c")
+    engine.commit()
+    before = dataset_digest(engine.dataset)
+    engine.restore(engine.log.next_lsn - 1)
+    assert dataset_digest(engine.dataset) == before

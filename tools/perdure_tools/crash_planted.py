@@ -13,20 +13,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+from perdure_storage import checkpoint, keyspace, recovery, wal
 from perdure_storage import effects as fx
-from perdure_storage import keyspace, recovery, wal
 from perdure_storage.checkpoint import Folder
 from perdure_storage.codec import RECORD, RECORD_HEADER
 from perdure_storage.engine import Engine
 from perdure_storage.errors import LogFull, LogPoisoned
 from perdure_storage.files import File, Files
-from perdure_storage.keyspace import Dataset, Keyspace
+from perdure_storage.keyspace import COLLECTIONS, Dataset, Keyspace
 from perdure_storage.records import expiry_key
 from perdure_storage.recovery import Directory
 from perdure_storage.tables import Rows, Table, empty_rows, with_key
 from perdure_storage.testing import MemoryDisk, MemoryFile, MemoryTables
-from perdure_storage.types.entry import Entry, Kind
+from perdure_storage.types.entry import Collection, Entry, Kind
+from perdure_storage.types.group import Consumer, Group
 from perdure_storage.types.hash import Hash
+from perdure_storage.types.list import List
+from perdure_storage.types.stream import Stream, joined
+from perdure_storage.types.zset import ZSet
 from perdure_storage.wal import Log, Segment, Tail
 from perdure_tools.crash_simulation import Failure, play
 
@@ -40,10 +44,11 @@ def can_plant() -> bool:
 
 
 class Patches:
-    """Attributes that are something else for a while."""
+    """Attributes, and items of dicts, that are something else for a while."""
 
     def __init__(self) -> None:
         self._old: list[tuple[Any, str, Any]] = []
+        self._old_items: list[tuple[dict[Any, Any], Any, Any]] = []
 
     def put(self, owner: Any, name: str, value: Any) -> Any:
         """Replace `owner.name`; returns what was there."""
@@ -52,9 +57,19 @@ class Patches:
         setattr(owner, name, value)
         return old
 
+    def put_item(self, owner: dict[Any, Any], key: Any, value: Any) -> Any:
+        """Replace `owner[key]`; returns what was there."""
+        old = owner[key]
+        self._old_items.append((owner, key, old))
+        owner[key] = value
+        return old
+
     def undo(self) -> None:
         while self._old:
             setattr(*self._old.pop())
+        while self._old_items:
+            owner, key, old = self._old_items.pop()
+            owner[key] = old
 
 
 @dataclass
@@ -290,6 +305,77 @@ def patch_alone(patches: Patches) -> None:
         self._string(space, key, data.rjust(size, b"\0"), 0, 0, ident)
 
     patches.put(Folder, "_patch", patch)
+
+
+# -- elements of collections -------------------------------------------------------------------------------------------
+
+
+def not_folded(kind: type[Collection], number: int) -> Callable[[Patches], None]:
+    return lambda patches: patches.put_item(kind.folds, number, lambda rows, ident, *rest: None)
+
+
+def not_replayed(kind: type[Collection], number: int) -> Callable[[Patches], None]:
+    return lambda patches: patches.put_item(kind.replays, number, lambda value, *rest: None)
+
+
+for kind in COLLECTIONS.values():
+    for number in kind.folds:
+        bug(f"{fx.LAYOUT[number][0]} not folded")(not_folded(kind, number))
+        bug(f"{fx.LAYOUT[number][0]} not replayed")(not_replayed(kind, number))
+
+
+@bug("scores rounded on their way to the disk")
+def rounded_scores(patches: Patches) -> None:
+    def fold(rows: list[Rows], ident: int, *pairs: bytes | float) -> None:
+        old(rows, ident, *(float(b"%.3g" % each) if isinstance(each, float) else each for each in pairs))
+
+    old = patches.put_item(ZSet.folds, fx.ZSET_PUT, fold)
+
+
+@bug("a push to the left overwrites the first slot")
+def push_over(patches: Patches) -> None:
+    def fold(rows: list[Rows], ident: int, slot: int, *values: bytes) -> None:
+        old(rows, ident, max(slot, 0), *values)
+
+    old = patches.put_item(List.folds, fx.LIST_PUT, fold)
+
+
+@bug("a cut of a list goes one slot too far")
+def cut_too_far(patches: Patches) -> None:
+    def fold(rows: list[Rows], ident: int, slot: int, stop: int) -> None:
+        old(rows, ident, slot, stop + 1)
+
+    old = patches.put_item(List.folds, fx.LIST_CUT, fold)
+
+
+@bug("the last entry of a stream decides its last id")
+def last_id_from_entries(patches: Patches) -> None:
+    def fold(rows: list[Rows], ident: int, ms: int, seq: int, *rest: int) -> None:
+        if not (ms or seq) or rest[-1] == 0:
+            old(rows, ident, ms, seq, *rest)
+
+    old = patches.put_item(Stream.folds, fx.STREAM_SET, fold)
+
+
+@bug("replayed trimming counts as deletion by name")
+def trimming_deletes(patches: Patches) -> None:
+    patches.put_item(Stream.replays, fx.STREAM_DEL, lambda value, *numbers: value.delete(joined(numbers)))
+
+
+@bug("groups of a deleted stream not freed")
+def groups_stay(patches: Patches) -> None:
+    patches.put_item(checkpoint.ELEMENT_TABLES, Kind.STREAM, (Table.STREAMS,))
+
+
+@bug("what is pending for a deleted consumer not named in the log")
+def pending_stays(patches: Patches) -> None:
+    def delete_consumer(self: Stream, group: Group, consumer: Consumer) -> int:
+        effects = self.db.ds.effects
+        count = int(old(self, group, consumer))
+        effects[:] = [effect for effect in effects if effect[0] != fx.PENDING_DEL]
+        return count
+
+    old = patches.put(Stream, "delete_consumer", delete_consumer)
 
 
 # -- transactions and memory -------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from __future__ import annotations
 import errno
 import secrets
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from random import Random
 from typing import Any, Final
@@ -27,22 +27,21 @@ from perdure_storage.engine import Engine, Options
 from perdure_storage.errors import Corruption, DirectoryLocked, LogFull, LogPoisoned, StorageError
 from perdure_storage.keyspace import COLLECTIONS, Dataset, Keyspace
 from perdure_storage.testing import ManualClock, MemoryDisk, PowerCut
-from perdure_storage.types.entry import Collection, Element, Kind
-from perdure_storage.types.hash import Hash
-from perdure_storage.types.list import List
-from perdure_storage.types.set import Set
-from perdure_storage.types.zset import ZSet
+from perdure_storage.types.entry import Kind
 from perdure_storage.walk import walk
-
-Value = tuple[str, Any, int]
-"""(type, content, expire ms), never changed, only replaced. The content of a string is bytes, of a hash {field: (value,
-expire ms)}, of a list a tuple, of a set a frozenset, of a sorted set {member: score}."""
-State = dict[tuple[int, bytes], Value]
+from perdure_tools.crash_operations import (
+    CONTENT,
+    DATABASES,
+    FAVOURITES,
+    KEYS,
+    OPERATIONS,
+    Operation,
+    State,
+    Value,
+    set_,
+)
 
 PATH: Final = "/db"
-DATABASES: Final = 3
-KEYS: Final = [b"k%d" % number for number in range(8)] + [b"long" * 150, b"long" * 150 + b"er", b"\x00\xff", b""]
-FIELDS: Final = [b"f%d" % number for number in range(5)] + [b"field" * 120]
 SIZES: Final = [8] * 12 + [0, 20, 255, 300, 3000, 15_990, 16_000, 16_001, 40_000]
 FAULTS: Final = {"write": 40, "sync": 20, "rename": 10, "unlink": 8, "sync_dir": 15, "commit": 6, "committed": 6}
 """What a fault can be planned for, and up to how many of them ahead."""
@@ -64,16 +63,6 @@ def alive(state: State, now: int) -> State:
                 continue
         living[place] = (kind, content, expire)
     return living
-
-
-CONTENT: Final[dict[str, Callable[[Iterable[Element]], Any]]] = {
-    "string": lambda elements: b"".join(value for (value,) in elements),
-    "hash": lambda elements: {field: (value, expire) for field, value, expire in elements},
-    "list": lambda elements: tuple(value for _, value in elements),
-    "set": lambda elements: frozenset(member for (member,) in elements),
-    "zset": lambda elements: dict(elements),
-}
-"""What the model keeps of a value, from its elements."""
 
 
 def contents(dataset: Dataset) -> State:
@@ -118,6 +107,7 @@ class Round:
         self.values = 0
         style = self.random.random()
         self.uniform, self.narrow = style < 0.25, style > 0.85
+        self.favourite = self.random.choice(FAVOURITES) if 0.5 < style < 0.95 else None
         self.steps_of_life: list[tuple[int, Callable[[], None]]] = [
             (60, self.transaction),
             (6, self.flush),
@@ -129,7 +119,7 @@ class Round:
             (6, self.evict),
             (4, self.compare),
             (3, self.read_all),
-            (2, self.restore),
+            (3, self.restore),
             (2, self.pages),
             (1, self.random_key),
             (1, self.second_server),
@@ -355,10 +345,16 @@ class Round:
         now = self.engine.dataset.now
         state = dict(alive(self.state, now))
         for _ in range(1 if self.uniform else self.random.choice([1, 1, 1, 2, 3, 6])):
-            operation = set_ if self.uniform else self.random.choice(OPERATIONS)
-            operation(self, state, now)
+            self.operation()(self, state, now)
         if self.commit(state) and self.random.random() < 0.1:
             self.compare()
+
+    def operation(self) -> Operation:
+        if self.uniform:
+            return set_
+        if self.favourite is not None and self.random.random() < 0.5:
+            return self.favourite
+        return self.random.choice(OPERATIONS)
 
     def flush(self) -> None:
         try:
@@ -513,269 +509,6 @@ class Round:
         if self.uniform:
             return 0
         return now + self.random.choice([1, 50, 1000, 100_000]) if self.random.random() < 0.4 else 0
-
-
-def set_(world: Round, state: State, now: int) -> None:
-    db, index, key = world.place()
-    value, expire = world.value(), world.expiry(now)
-    db.set_string(key, value, expire)
-    state[index, key] = ("string", value, expire)
-
-
-def ghost(db: Keyspace, key: bytes) -> None:
-    """A hash whose fields have all expired is there until somebody looks into it."""
-    if isinstance(db.find(key), Hash):
-        db.find_hash(key)
-
-
-def patch(world: Round, state: State, now: int) -> None:
-    db, index, key = world.place()
-    kind, content, expire = state.get((index, key), ("string", b"", 0))
-    if kind != "string":
-        return
-    size = len(content)
-    offset = world.random.choice([size, size, world.random.randint(0, size), size + world.random.randint(0, 20_000)])
-    data = world.value()
-    if not data:
-        return
-    ghost(db, key)
-    db.write_string(key, db.find_string(key), offset, data)
-    padded = content.ljust(offset, b"\0")
-    state[index, key] = ("string", padded[:offset] + data + padded[offset + len(data) :], expire)
-
-
-def list_change(world: Round, state: State, now: int) -> None:
-    """Everything that can be done to a list, one thing at a time."""
-    db, index, key = world.place()
-    kind, content, expire = state.get((index, key), ("list", (), 0))
-    if kind != "list":
-        return
-    ghost(db, key)
-    entry, values, random = db.edit(key, List), list(content), world.random
-    what = random.randrange(9) if values else random.randrange(3)
-    if what < 3:
-        many = [world.value()[:200] for _ in range(random.choice([1, 1, 3, 20]))] * random.choice([1, 1, 1, 1, 60])
-        left = random.random() < 0.5
-        entry.push(left, many)
-        values = many[::-1] + values if left else values + many
-    elif what == 3:
-        for _ in range(random.randint(1, min(3, len(values)))):
-            left = random.random() < 0.5
-            assert entry.pop(left) == values.pop(0 if left else -1)
-    elif what == 4:
-        place = random.randrange(len(values))
-        values[place] = world.value()[:200]
-        entry.set(place, values[place])
-    elif what < 7:
-        place = random.randint(0, len(values) - 1)
-        values.insert(place, world.value()[:200])
-        entry.insert(place, values[place])
-    elif what == 7:
-        places = sorted(random.sample(range(len(values)), random.randint(1, len(values))))
-        entry.remove(places)
-        values = [value for place, value in enumerate(values) if place not in set(places)]
-    else:
-        start = random.randrange(len(values))
-        stop = random.randint(start + 1, len(values))
-        entry.keep(start, stop)
-        values = values[start:stop]
-    db.settle(entry)
-    if values:
-        state[index, key] = ("list", tuple(values), expire)
-    else:
-        del state[index, key]
-
-
-def set_change(world: Round, state: State, now: int) -> None:
-    db, index, key = world.place()
-    kind, content, expire = state.get((index, key), ("set", frozenset(), 0))
-    if kind != "set":
-        return
-    ghost(db, key)
-    members = frozenset(world.random.sample(FIELDS, world.random.randint(1, len(FIELDS))))
-    if content and world.random.random() < 0.5:
-        entry = db.edit(key, Set)
-        assert entry.remove(sorted(members)) == len(members & content)
-        db.settle(entry)
-        content -= members
-    else:
-        assert db.edit(key, Set).add(sorted(members)) == len(members - content)
-        content |= members
-    if content:
-        state[index, key] = ("set", content, expire)
-    else:
-        del state[index, key]
-
-
-def zset_change(world: Round, state: State, now: int) -> None:
-    db, index, key = world.place()
-    kind, content, expire = state.get((index, key), ("zset", {}, 0))
-    if kind != "zset":
-        return
-    ghost(db, key)
-    random = world.random
-    members, scores = random.sample(FIELDS, random.randint(1, len(FIELDS))), dict(content)
-    what = random.randrange(4) if scores else 0
-    entry = db.edit(key, ZSet)
-    if what < 2:
-        for member in members:
-            score = random.choice([0.0, 1.5, -2.5, 1e300, float("inf"), float("-inf")])
-            assert entry.set(member, score) == (member not in scores)
-            scores[member] = score
-    elif what == 2:
-        for member in members:
-            assert entry.remove(member) == (scores.pop(member, None) is not None)
-    else:
-        ranked = sorted((score, member) for member, score in scores.items())
-        start = random.randrange(len(ranked))
-        stop = random.randint(start + 1, len(ranked))
-        entry.remove_ranks(start, stop)
-        scores = {member: score for score, member in ranked[:start] + ranked[stop:]}
-    db.settle(entry)
-    if scores:
-        state[index, key] = ("zset", scores, expire)
-    else:
-        del state[index, key]
-
-
-def hash_set(world: Round, state: State, now: int) -> None:
-    db, index, key = world.place()
-    kind, content, key_expire = state.get((index, key), ("hash", {}, 0))
-    if kind != "hash":
-        return
-    entry = db.edit_hash(key)
-    content = dict(content)
-    for _ in range(world.random.choice([1, 1, 4])):
-        field, value, expire = world.random.choice(FIELDS), world.value()[:300], world.expiry(now)
-        entry.set(field, value, expire)
-        content[field] = (value, expire)
-    state[index, key] = ("hash", content, key_expire)
-
-
-def some_hash(world: Round, state: State) -> tuple[Keyspace, tuple[int, bytes]] | None:
-    places = [place for place, value in state.items() if value[0] == "hash"]
-    if not places:
-        return None
-    place = world.random.choice(places)
-    return world.engine.dataset.databases[place[0]], place
-
-
-def hash_delete(world: Round, state: State, now: int) -> None:
-    if (chosen := some_hash(world, state)) is None:
-        return
-    db, place = chosen
-    entry = db.find_hash(place[1])
-    assert entry is not None
-    content = dict(state[place][1])
-    for field in world.random.sample(FIELDS, world.random.randint(1, len(FIELDS))):
-        assert entry.delete(field) == (content.pop(field, None) is not None)
-    db.settle(entry)
-    if content:
-        state[place] = ("hash", content, state[place][2])
-    else:
-        del state[place]
-
-
-def hash_expire(world: Round, state: State, now: int) -> None:
-    if (chosen := some_hash(world, state)) is None:
-        return
-    db, place = chosen
-    entry = db.find_hash(place[1])
-    assert entry is not None
-    content = dict(state[place][1])
-    field, expire = world.random.choice(list(content)), world.expiry(now)
-    entry.expire_field(field, expire)
-    content[field] = (content[field][0], expire)
-    state[place] = ("hash", content, state[place][2])
-
-
-def some_key(world: Round, state: State) -> tuple[Keyspace, tuple[int, bytes], Any] | None:
-    """(database, place, entry) of a key that is there; of a hash the fields are not loaded for it."""
-    if not state:
-        return None
-    place = world.random.choice(list(state))
-    db = world.engine.dataset.databases[place[0]]
-    entry = db.find(place[1])
-    assert entry is not None, f"{place} is not there"
-    return db, place, entry
-
-
-def expire(world: Round, state: State, now: int) -> None:
-    if (chosen := some_key(world, state)) is None:
-        return
-    db, place, entry = chosen
-    due = world.expiry(now)
-    db.set_expire(entry, due)
-    state[place] = (*state[place][:2], due)
-
-
-def delete(world: Round, state: State, now: int) -> None:
-    db, index, key = world.place()
-    db.delete(key)
-    state.pop((index, key), None)
-
-
-def remove(world: Round, state: State, now: int) -> None:
-    if (chosen := some_key(world, state)) is None:
-        return
-    db, place, entry = chosen
-    db.remove(entry)
-    del state[place]
-
-
-def rename(world: Round, state: State, now: int) -> None:
-    """RENAME and MOVE."""
-    if (chosen := some_key(world, state)) is None:
-        return
-    db, place, entry = chosen
-    target, index, key = world.place()
-    if (index, key) == place:
-        return
-    target.delete(key)
-    db.move(entry, target, key)
-    state[index, key] = state.pop(place)
-
-
-def copy(world: Round, state: State, now: int) -> None:
-    if (chosen := some_key(world, state)) is None:
-        return
-    db, place, entry = chosen
-    target, index, key = world.place()
-    if (index, key) == place:
-        return
-    target.delete(key)
-    if isinstance(entry, Hash):
-        entry = db.find_hash(place[1])
-    elif isinstance(entry, Collection):
-        entry = db.find_collection(place[1], type(entry))
-    entry.copy(target, key)
-    state[index, key] = state[place]
-
-
-def clear(world: Round, state: State, now: int) -> None:
-    db, index, _ = world.place()
-    if world.random.random() < 0.3:
-        db.clear()
-        for place in [place for place in state if place[0] == index]:
-            del state[place]
-
-
-def swap(world: Round, state: State, now: int) -> None:
-    first, second = world.random.sample(range(DATABASES), 2)
-    world.engine.dataset.swap(first, second)
-    turn = {first: second, second: first}
-    moved = {(turn.get(index, index), key): value for (index, key), value in state.items()}
-    state.clear()
-    state.update(moved)
-
-
-OPERATIONS: Final[list[Callable[[Round, State, int], None]]] = [
-    *[set_] * 12,
-    *[patch, hash_set, list_change] * 5,
-    *[set_change, zset_change] * 3,
-    *[hash_delete, hash_expire, expire, delete, remove, rename, copy] * 2,
-    *[clear, swap],
-]
 
 
 def play(seed: int) -> int:
