@@ -57,7 +57,8 @@ def test_later_lines_win_and_save_lines_add_up() -> None:
             "include /nowhere/x.conf",
             "perdure.conf:1: cannot read configuration file /nowhere/x.conf: No such file or directory",
         ),
-        ("user default on", "perdure.conf:1: user: ACL users are not supported yet: use requirepass"),
+        ("user", "perdure.conf:1: user: needs a name and rules"),
+        ("user a on\nuser b on\nuser a off", "perdure.conf:3: user: Duplicate user 'a' found"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_with_its_place(text: str, problem: str) -> None:

@@ -91,7 +91,7 @@ def describe(session: Session) -> bytes:
         "tot-mem": memory_of(session),
         "events": "r",
         "cmd": session.last_command.name.decode() if session.last_command is not None else "NULL",
-        "user": session.user.decode("latin-1") if session.authenticated else "(superuser)",
+        "user": session.user.name.decode("latin-1"),
         "redir": -1,
         "resp": session.protocol,
         "lib-name": session.lib_name.decode("latin-1"),

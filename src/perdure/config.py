@@ -29,6 +29,8 @@ from perdure.value_kinds import BufferLimit, Choice
 __all__ = ["BufferLimit", "Config", "ConfigError", "UnknownDirective", "directives_page"]
 
 OnChange = Callable[[Any], None]
+USER: Final = "user"
+"""Starts a line that defines a user: no directive, as there may be many, and ACL SETUSER changes them."""
 
 
 class UnknownDirective(ConfigError):
@@ -66,7 +68,9 @@ class Config:
 
     requirepass: str
     enable_debug_command: str
+    acl_pubsub_default: str
     acllog_max_len: int
+    aclfile: str
 
     dir: str
     databases: int
@@ -114,6 +118,8 @@ class Config:
         """All defaults, and `values` (attribute name → text) over them: `Config(port="0", appendfsync="no")`."""
         self.file = ""
         """The configuration file's absolute path, which CONFIG REWRITE rewrites; empty without one."""
+        self.users: dict[str, list[str]] = {}
+        """The rules of each `user name rules...` line; what they mean is perdure.acl's."""
         self._listeners: dict[str, list[OnChange]] = {}
         self._given: set[str] = set()
         for directive in DIRECTIVES:
@@ -132,6 +138,9 @@ class Config:
 
     def load(self, name: str, words: Sequence[str]) -> None:
         """Take `name word [word ...]` from a file or the command line. Raises ConfigError, UnknownDirective."""
+        if name.lower() == USER:
+            self._load_user(words)
+            return
         directive = BY_NAME.get(name.lower())
         if directive is None:
             raise ConfigError(name, ELSEWHERE[name]) if name in ELSEWHERE else UnknownDirective(name)
@@ -141,6 +150,13 @@ class Config:
         value = directive.parse(" ".join(words), self.value(directive), startup=True)
         setattr(self, directive.attribute, value)
         self._given.add(directive.name)
+
+    def _load_user(self, words: Sequence[str]) -> None:
+        if not words:
+            raise ConfigError(USER, "needs a name and rules")
+        if words[0] in self.users:
+            raise ConfigError(USER, f"Duplicate user '{words[0]}' found")
+        self.users[words[0]] = list(words[1:])
 
     def is_set(self, name: str) -> bool:
         """Has somebody chosen a value (be it the default one), or is it just the default?"""

@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from glob import glob as matching_paths
 from typing import Final, NamedTuple
 
-from perdure.config import Config, ConfigError
+from perdure.config import USER, Config, ConfigError
 from perdure.directives import BY_NAME, DIRECTIVES, Directive
 from perdure.resp import split_words
 from perdure.value_kinds import SaveRules
-from perdure_storage.files import OsFiles, replace_whole
+from perdure_storage.files import rewrite_file
 
 __all__ = ["load_file", "load_text", "quote", "rewrite"]
 
@@ -121,18 +121,15 @@ def _directive_words(raw: str) -> list[str] | None:
 
 def rewrite(config: Config) -> None:
     """Make `config.file` say what is true now, whole or not at all, whatever crashes. Raises ConfigError, OSError."""
-    path = os.path.realpath(config.file)
-    present = os.path.exists(path)
-    mode = os.stat(path).st_mode & 0o777 if present else 0o600
-    text = rewritten(config, _read(path) if present else "")
-    replace_whole(OsFiles(), path, text.encode(ENCODING, "surrogateescape"))
-    os.chmod(path, mode)
+    text = rewritten(config, _read(config.file) if os.path.exists(config.file) else "")
+    rewrite_file(config.file, text.encode(ENCODING, "surrogateescape"))
 
 
 def rewritten(config: Config, text: str) -> str:
     """`text` made to yield the values of `config`. A changed directive is changed where it stands (its last line; any
-    before that go), or added at the end when it stands nowhere or an included file has the last word."""
-    lines = text.removesuffix("\n").split("\n") if text else []
+    before that go), or added at the end when it stands nowhere or an included file has the last word. Raises ConfigError.
+    """
+    lines = _with_users(config, text.removesuffix("\n").split("\n") if text else [])
     changed = _differing(config, text)
     result: list[str] = []
     done: set[Directive] = set()
@@ -145,23 +142,59 @@ def rewritten(config: Config, text: str) -> str:
             done.add(directive)
             result.append(_line(config, directive))
     result.reverse()
-    missing = _differing(config, "\n".join(result))
-    if missing and ADDED not in result:
+    added = [line for directive in _differing(config, "\n".join(result)) for line in _new_lines(config, directive)]
+    added += _missing_users(config, "\n".join(result))
+    if added and ADDED not in result:
         result += ["", ADDED] if result else [ADDED]
-    for directive in missing:
-        if isinstance(directive.kind, SaveRules) and config.text(directive):
-            result.append(f'{directive.name} ""')  # or its rules would add to those of an included file
-        result.append(_line(config, directive))
+    result += added
     after = "\n".join(result) + "\n" if result else ""
     assert not _differing(config, after), "a rewritten file must load as what it was written from"
     return after
 
 
+def _new_lines(config: Config, directive: Directive) -> list[str]:
+    line = _line(config, directive)
+    if isinstance(directive.kind, SaveRules) and config.text(directive):
+        return [f'{directive.name} ""', line]  # or its rules would add to those of an included file
+    return [line]
+
+
+def _with_users(config: Config, lines: list[str]) -> list[str]:
+    """`lines`, those that define users as `config` has them; the lines of users that are no more are gone."""
+    result = []
+    for line in lines:
+        name, *words = _directive_words(line) or [""]
+        rules = config.users.get(words[0]) if name == USER and words else None
+        if rules is not None and rules != words[1:]:
+            line = _user_line(words[0], rules)
+        if name != USER or rules is not None:
+            result.append(line)
+    return result
+
+
+def _missing_users(config: Config, text: str) -> list[str]:
+    """Lines for the users that `text` does not define. Raises ConfigError when an included file defines other ones."""
+    known = _fresh(config, text).users
+    if any(config.users.get(name) != rules for name, rules in known.items()):
+        raise ConfigError("", "a user that an included file defines was changed or deleted")
+    return [_user_line(name, rules) for name, rules in config.users.items() if name not in known]
+
+
+def _user_line(name: str, rules: list[str]) -> str:
+    return " ".join([USER, quote(name), *map(quote, rules)])
+
+
 def _differing(config: Config, text: str) -> list[Directive]:
     """The directives that a server started with `text` alone would see differently."""
+    fresh = _fresh(config, text)
+    return [directive for directive in DIRECTIVES if config.value(directive) != fresh.value(directive)]
+
+
+def _fresh(config: Config, text: str) -> Config:
+    """What a server is told that is started with `text` alone."""
     fresh = Config()
     load_text(fresh, text, config.file)
-    return [directive for directive in DIRECTIVES if config.value(directive) != fresh.value(directive)]
+    return fresh
 
 
 def _line(config: Config, directive: Directive) -> str:

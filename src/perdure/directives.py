@@ -7,8 +7,8 @@ path also gets an annotation in `perdure.config.Config`.
 Names, defaults and ranges are those of Redis 7.0, so that clients, tools and test suites find what they ask for; the
 defaults that differ are those of a server that is durable and private unless told otherwise. Half of the directives
 steer machinery that Perdure does not have (RDB files, forks, AOF rewriting): they are accepted, remembered, rewritten
-and answered, and change nothing; each such group says why. Where ignoring a setting would be dangerous (an ACL file,
-TLS, a cluster), `only` refuses it instead.
+and answered, and change nothing; each such group says why. Where ignoring a setting would be dangerous (TLS,
+a cluster), `only` refuses it instead.
 
 Nothing here knows a client or a socket. Errors are `ConfigError`, with Redis' wording of the reason.
 """
@@ -125,7 +125,6 @@ EXIT_FLAGS: Final = Flags("default", "save", "nosave", "now", "force", exclusive
 WHO_MAY: Final = Choice("no", "yes", "local")
 
 NO_TLS: Final = "TLS is not built in yet: leave it off and put a TLS proxy in front of a loopback or Unix socket"
-NO_ACL_FILE: Final = "ACL files are not supported yet: use requirepass, nothing was protected by this line"
 NO_CLUSTER: Final = "cluster mode is not built in: one server holds all keys"
 NO_REPLICATION: Final = "replication is not built in yet: remove this line to start as a master"
 NO_DEFRAG: Final = "Active defragmentation cannot be enabled: there is no jemalloc under Perdure"
@@ -168,9 +167,9 @@ GROUPS: Final[tuple[Group, ...]] = (
             D("requirepass", Text("<password>"), "", "Password of the default user; empty asks for none"),
             D("enable-debug-command", WHO_MAY, "no", "Who may use DEBUG", change=STARTUP),
             D("acl-pubsub-default", Choice("allchannels", "resetchannels"), "resetchannels",
-              "Channels a new ACL user may use", later=True),
-            D("acllog-max-len", LONG, "128", "Entries kept by ACL LOG", later=True),
-            D("aclfile", PATH, "", "File of ACL users", change=STARTUP, only=NO_ACL_FILE),
+              "Channels a new ACL user may use"),
+            D("acllog-max-len", LONG, "128", "Entries kept by ACL LOG"),
+            D("aclfile", PATH, "", "File of ACL users, instead of `user` lines in the configuration file", change=STARTUP),
         ),
     ),
     Group(
@@ -437,8 +436,7 @@ BY_NAME: Final[dict[str, Directive]] = {
 
 ELSEWHERE: Final = {
     "loadmodule": "modules cannot be loaded: the commands that exist are built in",
-    "rename-command": "commands cannot be renamed: use requirepass to keep clients out",
-    "user": "ACL users are not supported yet: use requirepass",
+    "rename-command": "commands cannot be renamed: make users who may not run them (ACL SETUSER)",
     "sentinel": "there is no Sentinel: run one server and let systemd restart it",
 }
 """Lines of a redis.conf that are no directives of the table and must not be skipped in silence: what to say instead."""

@@ -11,6 +11,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final
 
 from perdure import errors
+from perdure.acl import admission
 from perdure.errors import ReplyError
 from perdure.registry import Command
 from perdure.session import NO_REPLY, Argv, Park, Session
@@ -180,7 +181,9 @@ def exec_queue(session: Session) -> bytes:
         for command, argv in queue:
             if server.monitors and not (command.skip_monitor or command.admin):
                 server.feed_monitors(session, argv)
-            reply = run(session, command, argv)
+            reply = None if session.user.unrestricted else admission.refusal_in_exec(session, command, argv)
+            if reply is None:
+                reply = run(session, command, argv)
             if type(reply) is Park:
                 reply = reply.at_once
             replies.append(session.encode(reply))
@@ -201,6 +204,9 @@ def _admit(session: Session, command: Command, argv: Argv) -> bytes | None:
     server, name = session.server, command.name
     if not session.authenticated and not command.no_auth:
         return _refuse(session, errors.no_auth(), command)
+    refused = admission.refusal(session, command, argv)
+    if refused is not None:
+        return _refuse(session, refused, command)
     subscribed = session.protocol == 2 and (session.channels or session.patterns or session.shard_channels)
     if subscribed and name not in WHILE_SUBSCRIBED:
         error = ReplyError(

@@ -212,6 +212,10 @@ def stats(server: Server) -> Lines:
     yield "evicted_clients", 0
     yield "keyspace_hits", dataset.hits
     yield "keyspace_misses", dataset.misses
+    yield from (
+        (f"acl_access_denied_{name}", server.acl.denied[reason])
+        for name, reason in (("auth", "auth"), ("cmd", "command"), ("key", "key"), ("channel", "channel"))
+    )
     yield "pubsub_channels", len(server.pubsub.channels.listeners)
     yield "pubsub_patterns", len(server.pubsub.patterns.listeners)
     yield "pubsubshard_channels", len(server.pubsub.shard_channels.listeners)

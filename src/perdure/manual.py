@@ -36,9 +36,6 @@ NOT_HERE: Final[dict[str, tuple[str, ...]]] = {
     "To come, scripts and functions": (
         "EVAL", "EVAL_RO", "EVALSHA", "EVALSHA_RO", "FCALL", "FCALL_RO", "FUNCTION", "SCRIPT",
     ),
-    "To come, users and their rights": (
-        "ACL CAT DELUSER DRYRUN GENPASS GETUSER HELP LIST LOAD LOG SAVE SETUSER USERS",
-    ),
     "To come, keys": ("DUMP", "RESTORE", "SORT", "SORT_RO"),
     "To come, looking inside": ("LATENCY DOCTOR GRAPH HELP HISTOGRAM", "MEMORY HELP MALLOC-STATS"),
     "Not for a single server, which has no slots and no replicas": (

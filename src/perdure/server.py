@@ -22,7 +22,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from perdure import cron
+from perdure.acl import Acl, admission
 from perdure.commands import FAMILIES
+from perdure.directives import ConfigError
 from perdure.dispatch import exec_queue, execute, find, finish
 from perdure.dispatch import run as run_command
 from perdure.errors import ReplyError
@@ -103,6 +105,7 @@ class Server(Hot):
         self.commands: dict[bytes, Command] = build_table(FAMILIES)
         super().__init__(engine, with_upper_case(self.commands))
         self.config = config
+        self.acl = Acl(self.commands, config)
         self.dataset.limits = config
         self.random = Random()
         self.run_id = os.urandom(20).hex()
@@ -147,6 +150,7 @@ class Server(Hot):
         self.slow_ns = threshold_ns(config.slowlog_log_slower_than)
         self.rates = Rates()
         self.reset_stats()
+        config.on_change("requirepass", self._require_password)
         config.on_change("appendfsync", lambda value: setattr(self, "level", LEVELS[value]))
         config.on_change("notify-keyspace-events", self._notify)
         config.on_change("slowlog-max-len", self.slowlog.resize)
@@ -332,7 +336,7 @@ class Server(Hot):
         config = self.config
         if len(self.sessions) >= config.maxclients:
             return b"ERR max number of clients reached"
-        if config.protected_mode and not config.requirepass and isinstance(peer, tuple) and not is_loopback(peer[0]):
+        if config.protected_mode and self.acl.default.no_password and isinstance(peer, tuple) and not is_loopback(peer[0]):
             return (
                 b"DENIED this server has no password, so it answers only clients on its own machine (protected mode): "
                 b"set requirepass, or protected-mode no if everybody who can reach this port may use it"
@@ -356,6 +360,11 @@ class Server(Hot):
         self.choked.pop(session.peer, None)
         session.backlog.clear()
         session.peer = None
+
+    def _require_password(self, password: str) -> None:
+        """`requirepass` was set."""
+        self.acl.require_password(password)
+        admission.changed(self, self.acl.default)
 
     def pubsub_drop(self, session: Session) -> None:
         """End all subscriptions of a session."""
@@ -679,7 +688,7 @@ class Server(Hot):
         else:
             command = find(self, park.argv)
             assert not isinstance(command, ReplyError)
-            outcome = run_command(session, command, park.argv, park.again)
+            outcome = admission.refusal(session, command, park.argv) or run_command(session, command, park.argv, park.again)
             if type(outcome) is Park:
                 command.calls -= 1
                 outcome.argv, outcome.db, outcome.since_ms = park.argv, session.db, park.since_ms
@@ -882,7 +891,11 @@ def run(config: Config) -> int:
     except (StorageError, OSError) as error:
         return complain(str(error))
     log.info("%s: %s", config.dir, engine.recovered)
-    server = Server(config, engine)
+    try:
+        server = Server(config, engine)
+    except ConfigError as error:
+        engine.close()
+        return complain(str(error))
     try:
         code = uvloop.run(server.serve(announce))
     except OSError as error:

@@ -1,7 +1,7 @@
 """One client's state, without its socket: what commands of the connection family see as `ctx`.
 
 `gate` is the one flag the hot path asks: it is set while anything about this session makes a command's admission more
-than a table look-up (not authenticated, in MULTI, subscribed, replies switched off, paused, ...).
+than a table look-up (not authenticated, not allowed everything, in MULTI, subscribed, replies switched off, paused, ...).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from perdure.resp import encode2, encode3
 
 if TYPE_CHECKING:
+    from perdure.acl import User
     from perdure.registry import Command
     from perdure.server import Server
     from perdure_storage.keyspace import Keyspace
@@ -155,8 +156,8 @@ class Session:
         self.parked: Park | None = None
         self.backlog: deque[Argv] = deque()
         self.level: Level | None = None
-        self.authenticated = not server.config.requirepass
-        self.user = b"default"
+        self.user: User = server.acl.default
+        self.authenticated = self.user.open
         self.name = b""
         self.lib_name = self.lib_ver = b""
         self.multi: list[tuple[Command, Argv]] | None = None
@@ -186,6 +187,7 @@ class Session:
         """Recompute `gate` after anything it depends on was changed."""
         self.gate = bool(
             not self.authenticated
+            or not self.user.unrestricted
             or self.multi is not None
             or not self.reply_on
             or self.skip_next
@@ -217,11 +219,11 @@ class Session:
         self.server.monitors.discard(self)
         self.monitoring = False
         self.tracking = None
-        self.set_user(b"default", not self.server.config.requirepass)
+        self.set_user(self.server.acl.default, self.server.acl.default.open)
 
-    def set_user(self, name: bytes, authenticated: bool) -> None:
+    def set_user(self, user: User, authenticated: bool) -> None:
         """Who the client is, and whether it has proved it: until then requests have to be small."""
-        self.user = name
+        self.user = user
         self.authenticated = authenticated
         if self.peer is not None:
             self.peer.trust(authenticated)

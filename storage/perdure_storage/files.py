@@ -140,6 +140,14 @@ def read_whole(files: Files, path: str) -> bytes:
         handle.close()
 
 
+def rewrite_file(path: str, data: bytes) -> None:
+    """As `replace_whole`, for a file that people keep: behind a symbolic link, with the permissions it has (new: 0600)."""
+    path = os.path.realpath(path)
+    mode = os.stat(path).st_mode & 0o777 if os.path.exists(path) else 0o600
+    replace_whole(OsFiles(), path, data)
+    os.chmod(path, mode)
+
+
 def replace_whole(files: Files, path: str, data: bytes) -> None:
     """Put `data` at `path` so that after any crash there is the old content or the new: write, sync, rename, sync."""
     temporary = path + ".new"

@@ -19,7 +19,9 @@ from perdure.resp import Map
 def ctx() -> Any:
     """A session of a server that has a configuration and counts resets."""
     resets: list[int] = []
-    return SimpleNamespace(server=SimpleNamespace(config=Config(), reset_stats=lambda: resets.append(1), resets=resets))
+    acl = SimpleNamespace(tell_config=lambda: None)
+    server = SimpleNamespace(config=Config(), acl=acl, reset_stats=lambda: resets.append(1), resets=resets)
+    return SimpleNamespace(server=server)
 
 
 def refused(ctx: Any, *args: bytes) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from perdure.commands import (
+    acl,
     administration,
     bitmaps,
     clients,
@@ -27,6 +28,7 @@ from perdure.commands import (
 from perdure.registry import Family
 
 FAMILIES: Final[tuple[Family, ...]] = (
+    acl.COMMANDS,
     connection.COMMANDS,
     clients.COMMANDS,
     transactions.COMMANDS,

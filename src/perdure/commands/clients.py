@@ -196,9 +196,10 @@ def kill_filters(ctx: Session, args: Args) -> tuple[list[Filter], bool]:
         elif word == b"LADDR":
             filters.append(lambda session, value=value: session.local_address.encode() == value)  # type: ignore[misc]
         elif word == b"USER":
-            if value != b"default":
+            user = ctx.server.acl.users.get(value)
+            if user is None:
                 raise ReplyError(f"ERR No such user '{errors.shown(value)}'")
-            filters.append(lambda session: session.authenticated and session.user == b"default")
+            filters.append(lambda session, user=user: session.user is user)  # type: ignore[misc]
         elif word == b"SKIPME" and value.lower() in (b"yes", b"no"):
             spare_me = value.lower() == b"yes"
         else:

@@ -80,6 +80,7 @@ def config_rewrite(ctx: Session, args: Args) -> Reply:
     config = ctx.server.config
     if not config.file:
         raise ReplyError("ERR The server is running without a config file")
+    ctx.server.acl.tell_config()
     try:
         rewrite(config)
     except ConfigError as bad:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
-from hmac import compare_digest
-
 from perdure import errors
+from perdure.acl import DEFAULT
+from perdure.acl.admission import log_in
 from perdure.args import integer, integer_between
 from perdure.clients import checked_name
 from perdure.errors import ReplyError
@@ -47,7 +46,7 @@ def hello(ctx: Session, args: Args) -> Reply:
         else:
             raise ReplyError(f"ERR Syntax error in HELLO option '{errors.shown(args[at])}'")
     if credentials is not None:
-        log_in(ctx, *credentials)
+        log_in(ctx, *credentials, b"HELLO")
     if not ctx.authenticated:
         raise ReplyError(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH "
@@ -82,22 +81,13 @@ def auth(ctx: Session, args: Args) -> Reply:
     """Authenticate the connection."""
     if len(args) > 2:
         raise errors.syntax()
-    if len(args) == 1 and not ctx.server.config.requirepass:
+    if len(args) == 1 and ctx.server.acl.default.no_password:
         raise ReplyError(
             "ERR AUTH <password> called without any password configured for the default user. "
             "Are you sure your configuration is correct?"
         )
-    log_in(ctx, args[0] if len(args) == 2 else b"default", args[-1])
+    log_in(ctx, args[0] if len(args) == 2 else DEFAULT, args[-1], b"AUTH")
     return "OK"
-
-
-def log_in(ctx: Session, user: bytes, password: bytes) -> None:
-    """Let the client be `user`. Raises ReplyError; takes as long for a user that does not exist."""
-    wanted = ctx.server.config.requirepass.encode(errors="surrogateescape")
-    same = compare_digest(sha256(password).digest(), sha256(wanted).digest())
-    if user != b"default" or not (same or not wanted):
-        raise errors.wrong_pass()
-    ctx.set_user(user, True)
 
 
 @COMMANDS.command(

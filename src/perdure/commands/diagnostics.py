@@ -1,4 +1,4 @@
-"""Looking into a server: SLOWLOG, LATENCY, MEMORY, DEBUG; and what clients ask of modules, ACL and cluster."""
+"""Looking into a server: SLOWLOG, LATENCY, MEMORY, DEBUG; and what clients ask of modules and cluster."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def memory_purge(ctx: Session, args: Args) -> Reply:
     return "OK"
 
 
-# -- modules, ACL, cluster: what clients ask on connect ------------------------------------------------------------
+# -- modules, cluster: what clients ask on connect ------------------------------------------------------------
 
 
 @COMMANDS.command(
@@ -174,12 +174,6 @@ def memory_purge(ctx: Session, args: Args) -> Reply:
 def module_list(ctx: Session, args: Args) -> Reply:
     """Return the loaded modules: there are none."""
     return []
-
-
-@COMMANDS.command("ACL WHOAMI", NOSCRIPT | LOADING | STALE, since="6.0.0", complexity="O(1)")
-def acl_whoami(ctx: Session, args: Args) -> Reply:
-    """Return the name of the connection's user."""
-    return ctx.user
 
 
 @CLUSTER.command("CLUSTER INFO", STALE, since="3.0.0", complexity="O(1)")

@@ -8,6 +8,7 @@ from typing import Final
 from perdure import errors
 from perdure.errors import ReplyError
 from perdure.globs import compile_glob
+from perdure.key_uses import KeyUse, key_uses
 from perdure.registry import LOADING, STALE, Args, Command, Family
 from perdure.resp import Map, Reply, Set
 from perdure.session import Session
@@ -99,7 +100,7 @@ def command_docs(ctx: Session, args: Args) -> Reply:
 )
 def command_getkeys(ctx: Session, args: Args) -> Reply:
     """Return the keys in a call of a command."""
-    return [key for key, _ in _keys_in(ctx, args)]
+    return [use.key for use in _keys_in(ctx, args)]
 
 
 @COMMANDS.command(
@@ -112,7 +113,7 @@ def command_getkeys(ctx: Session, args: Args) -> Reply:
 )
 def command_getkeysandflags(ctx: Session, args: Args) -> Reply:
     """Return the keys in a call of a command, and what it does with each."""
-    return [[key, Set(flags)] for key, flags in _keys_in(ctx, args)]
+    return [[use.key, Set(use.flags)] for use in _keys_in(ctx, args)]
 
 
 @COMMANDS.command(
@@ -163,21 +164,19 @@ def _all(ctx: Session) -> Iterator[Command]:
 # -- keys of a call ------------------------------------------------------------------------------------------------
 
 
-def _keys_in(ctx: Session, argv: Args) -> list[tuple[bytes, tuple[str, ...]]]:
+def _keys_in(ctx: Session, argv: Args) -> list[KeyUse]:
     """The keys of the call `argv`, each with its flags."""
     called = _called(ctx, argv)
     if called is None:
         raise ReplyError("ERR Invalid command specified")
-    specs = [spec for spec in called.key_specs if "not_key" not in spec.flags]
-    if not specs:
+    if not called.movablekeys and all("not_key" in spec.flags for spec in called.key_specs):
         raise ReplyError("ERR The command has no key arguments")
     if not called.min_argc <= len(argv) <= called.max_argc:
         raise ReplyError("ERR Invalid number of arguments specified for command")
-    keys = called.keys(argv)
-    if not keys and not called.no_mandatory_keys:
+    uses = key_uses(called, argv)
+    if not uses and not called.no_mandatory_keys:
         raise ReplyError("ERR Invalid arguments specified for command")
-    flags = dict(_flags_by_key(specs, argv))
-    return [(key, flags.get(key, specs[0].flags)) for key in keys]
+    return uses
 
 
 def _called(ctx: Session, argv: Args) -> Command | None:
@@ -185,15 +184,6 @@ def _called(ctx: Session, argv: Args) -> Command | None:
     if found is None or not found.subcommands or len(argv) == 1:
         return found
     return found.subcommands.get(argv[1].lower())
-
-
-def _flags_by_key(specs: Iterable[KeySpec], argv: Args) -> Iterator[tuple[bytes, tuple[str, ...]]]:
-    for spec in specs:
-        try:
-            for at in spec.positions(argv):
-                yield argv[at], spec.flags
-        except ValueError:
-            return
 
 
 # -- INFO ----------------------------------------------------------------------------------------------------------
