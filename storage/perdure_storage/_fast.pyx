@@ -286,3 +286,45 @@ def open_row(bytes table, bytes key, bytes stored):
     if crc != get_little_endian(<const unsigned char*>PyBytes_AS_STRING(stored), 4):
         return None
     return PyBytes_FromStringAndSize(PyBytes_AS_STRING(stored) + 4, size)
+
+
+def decompress(bytes packed, Py_ssize_t size):
+    """LZF (see `rdb.lzf`): the `size` bytes that `packed` stands for, or None when it does not."""
+    cdef const unsigned char* data = <const unsigned char*>PyBytes_AS_STRING(packed)
+    cdef Py_ssize_t end = PyBytes_GET_SIZE(packed)
+    cdef Py_ssize_t at = 0, done = 0, count, start, index
+    cdef bytes result
+    cdef char* out
+    if size < 0 or size // 88 > end:
+        return None
+    result = PyBytes_FromStringAndSize(NULL, size)
+    out = PyBytes_AS_STRING(result)
+    while at < end:
+        count = data[at]
+        at += 1
+        if count < 32:
+            count += 1
+            if count > end - at or count > size - done:
+                return None
+            memcpy(out + done, data + at, count)
+            at += count
+            done += count
+            continue
+        start = done - ((count & 31) << 8) - 1
+        count >>= 5
+        if count == 7:
+            if at >= end:
+                return None
+            count += data[at]
+            at += 1
+        if at >= end:
+            return None
+        start -= data[at]
+        at += 1
+        count += 2
+        if start < 0 or count > size - done:
+            return None
+        for index in range(count):  # it may repeat what it is itself only adding
+            out[done + index] = out[start + index]
+        done += count
+    return result if done == size else None

@@ -1,0 +1,57 @@
+"""DUMP payloads: a value, the version of the format, a check sum."""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final
+
+from anycrc import Model
+
+from perdure_storage.rdb.loading import read_value
+from perdure_storage.rdb.reading import BadPayload, Reader
+from perdure_storage.rdb.saving import write_value
+from perdure_storage.rdb.values import HashValue, Value
+
+VERSION: Final = 10
+"""What Redis 7.0 writes."""
+VERSION_WITH_FIELD_EXPIRY: Final = 12
+"""What Redis 7.4 writes: older ones do not know such hashes."""
+VERSION_MAX: Final = 12
+FOOTER: Final = Struct("<HQ")
+
+_crc = Model("CRC64-REDIS")
+
+
+class BadChecksum(BadPayload):
+    """The check sum is another one, or the version is one that we do not know."""
+
+
+def crc64(data: bytes) -> int:
+    """CRC-64 with Jones' polynomial 0xad93d23594c935a9, reflected, beginning with 0, as Redis has it."""
+    found: int = _crc.calc(data)
+    return found
+
+
+def dump(value: Value, *, packed: bool = True) -> bytes:
+    """The payload of a value. `packed`: write a collection in the form that Redis has for small ones."""
+    kind, body = write_value(value, packed=packed)
+    expiring = isinstance(value, HashValue) and value.expiries
+    body = bytes((kind,)) + body + (VERSION_WITH_FIELD_EXPIRY if expiring else VERSION).to_bytes(2, "little")
+    return body + crc64(body).to_bytes(8, "little")
+
+
+def load(payload: bytes) -> Value:
+    """The value of a payload. Raises BadChecksum, BadPayload."""
+    end = len(payload) - FOOTER.size
+    if end < 0:
+        raise BadChecksum(f"a payload of {len(payload)} bytes")
+    version, crc = FOOTER.unpack_from(payload, end)
+    if version > VERSION_MAX:
+        raise BadChecksum(f"RDB version {version}, {VERSION_MAX} is the newest that is known")
+    if crc != crc64(payload[: end + 2]):
+        raise BadChecksum("the check sum does not match")
+    reader = Reader(payload, 0, end)
+    value = read_value(reader.byte(), reader)
+    if reader.left:
+        raise BadPayload(f"{reader.left} bytes behind the value")
+    return value
