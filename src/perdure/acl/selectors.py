@@ -251,9 +251,6 @@ class Selector:
         access = ACCESS_BY_LETTERS.get(letters.upper(), 0)
         if not access or has_blank(pattern):
             raise BadRule(SYNTAX)
-        if pattern == b"*" and access == TO_DO_ALL:
-            self.set_keys(True)
-            return
         if pattern in self.keys:
             access |= self.keys[pattern].access
         self.keys[pattern] = KeyPattern(pattern, access, compiled(pattern))
