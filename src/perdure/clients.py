@@ -29,12 +29,15 @@ def class_of(session: Session) -> str:
 
 def flags_of(session: Session) -> str:
     """The letters of CLIENT LIST's `flags`."""
+    tracking = session.tracking
     signs = (
         (session.monitoring, "O"),
         (class_of(session) == "pubsub", "P"),
         (session.multi is not None, "x"),
         (session.parked is not None, "b"),
-        (session.tracking is not None, "t"),
+        (tracking is not None, "t"),
+        (tracking is not None and tracking.broken, "R"),
+        (tracking is not None and tracking.bcast, "B"),
         (session.watch_broken, "d"),
         (session.closing, "c"),
         (session.address.startswith("/"), "U"),
@@ -92,7 +95,7 @@ def describe(session: Session) -> bytes:
         "events": "r",
         "cmd": session.last_command.name.decode() if session.last_command is not None else "NULL",
         "user": session.user.name.decode("latin-1"),
-        "redir": -1,
+        "redir": -1 if session.tracking is None else session.tracking.redirect,
         "resp": session.protocol,
         "lib-name": session.lib_name.decode("latin-1"),
         "lib-ver": session.lib_ver.decode("latin-1"),

@@ -157,7 +157,7 @@ GROUPS: Final[tuple[Group, ...]] = (
               "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
               "When a client that does not read its replies is cut off: bytes at once, or bytes for seconds on end"),
             D("maxmemory-clients", MemoryOrPercent(), "0", "Most memory for the buffers of all clients", later=True),
-            D("tracking-table-max-keys", LONG, "1000000", "Most keys remembered for client-side caching", later=True),
+            D("tracking-table-max-keys", LONG, "1000000", "Most keys remembered for client-side caching; 0 is no limit"),
             D("notify-keyspace-events", EventClasses(), "", "Keyspace notifications to publish, as letters (`KEA`)"),
         ),
     ),

@@ -149,10 +149,12 @@ def finish(server: Server) -> ReplyError | None:
     effects = ds.effects
     if ds.touched or ds.counted:
         ds.seal()
-    changed, moved = None, False
-    if server.watchers or server.waited_for or server.on_change is not None:
+    changed, moved, stale = None, False, None
+    if server.watchers or server.waited_for or server.trackers:
         changed = [(effect[1], effect[2]) for effect in effects if effect[0] in KEY_LEVEL]
         moved = SPACES in [effect[0] for effect in effects]
+        if server.trackers:
+            stale = server.caches.stale(effects, ds.now)
     try:
         server.engine.commit()
     except StorageError as error:
@@ -162,6 +164,8 @@ def finish(server: Server) -> ReplyError | None:
     server.changes += 1
     if changed:
         server.keys_changed(changed)
+    if stale:
+        server.caches.changed(stale)
     if moved:
         server.databases_moved()
     if ds.events:
@@ -186,6 +190,8 @@ def exec_queue(session: Session) -> bytes:
                 reply = run(session, command, argv)
             if type(reply) is Park:
                 reply = reply.at_once
+            if command.readonly and session.tracking is not None:
+                server.caches.remember(session, command, argv)
             replies.append(session.encode(reply))
     finally:
         session.in_exec = False
@@ -227,26 +233,54 @@ def _admit(session: Session, command: Command, argv: Argv) -> bytes | None:
         return _park(session, Park("pause", ready=lambda: not server.paused(command, session)), argv)
     if server.monitors and name != b"exec" and not (command.skip_monitor or command.admin):
         server.feed_monitors(session, argv)
-    if session.no_touch and command.first_key and name != b"touch":
-        return _run_untouched(session, command, argv)
+    if session.no_touch or session.tracking is not None or (server.monitors and name == b"exec"):
+        return _run_observed(session, command, argv)
     return None
 
 
-def _run_untouched(session: Session, command: Command, argv: Argv) -> bytes:
-    """CLIENT NO-TOUCH: for eviction, the keys have been unused for as long as before."""
-    park = _wait_for_elements(session, command, argv)
-    if park is not None:
-        return _park(session, park, argv)
-    hot = session.db.hot
-    ticks = [(entry, entry.tick) for key in command.keys(argv) if (entry := hot.get(key)) is not None and entry.kind]
+def _run_observed(session: Session, command: Command, argv: Argv) -> bytes:
+    """The rest of `execute` for a client that leaves no trace (CLIENT NO-TOUCH: for eviction, its keys have been unused
+    for as long as before), or is told what changes (CLIENT TRACKING), and for an EXEC that MONITOR shows behind what it
+    runs."""
+    if not session.db.complete and not command.record_only:
+        park = _wait_for_elements(session, command, argv)
+        if park is not None:
+            return _park(session, park, argv)
+    ticks = []
+    if session.no_touch and command.first_key and command.name != b"touch":
+        found = map(session.db.hot.get, command.keys(argv))
+        ticks = [(entry, entry.tick) for entry in found if entry is not None and entry.kind]
     session.last_command = command
-    reply = run(session, command, argv)
+    reply, told = run_told(session, command, argv)
     for entry, tick in ticks:
         entry.tick = tick
     if type(reply) is Park:
         command.calls -= 1  # it counts when it has its reply
         return _park(session, reply, argv)
-    return session.encode(reply) if _may_reply(session) else NO_REPLY
+    if command.name == b"exec" and session.server.monitors:
+        session.server.feed_monitors(session, argv)
+    if _may_reply(session):
+        encoded: bytes = session.encode(reply)
+        return encoded + told
+    if told:
+        session.server.push(session, told)
+    return NO_REPLY
+
+
+def run_told(
+    session: Session, command: Command, argv: Argv, again: Callable[[Keyspace], Any] | None = None
+) -> tuple[Any, bytes]:
+    """`run`, and what a client that tracks is told of its own changes, encoded: it goes out behind the reply."""
+    if session.tracking is None:
+        return run(session, command, argv, again), b""
+    caches = session.server.caches
+    caches.begin(session)
+    reply = run(session, command, argv, again)
+    if command.readonly and type(reply) is not Park:
+        caches.remember(session, command, argv)
+    if session.tracking is not None and session.multi is None and not command.name.startswith(b"client|"):
+        session.tracking.caching = False
+    return reply, caches.end()
 
 
 def _refuse(session: Session, error: ReplyError, command: Command | None = None) -> bytes:

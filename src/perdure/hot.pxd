@@ -11,9 +11,9 @@ cdef class Hot:
     cdef public bint gate
     cdef public dict lookup
     cdef public object monitors
-    cdef public object on_change
     cdef public list ready
     cdef public object signaled
     cdef public long long slow_ns
+    cdef public dict trackers
     cdef public dict waited_for
     cdef public dict watchers

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Callable
 
     from perdure.registry import Command
     from perdure.session import Session, Watched
+    from perdure.tracking import Tracking
     from perdure_storage.engine import Engine
     from perdure_storage.keyspace import Dataset
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 class Hot:
     """`gate` is set while anything about the server makes admission more than a look-up in `lookup`.
 
-    `watchers`, `waited_for` and `monitors` are asked whether they are empty; `signaled` are keys for which a waiting
-    client may be served now. A command that takes longer than `slow_ns` goes to the slow log.
+    `watchers`, `waited_for`, `trackers` and `monitors` are asked whether they are empty; `signaled` are keys for which
+    a waiting client may be served now. A command that takes longer than `slow_ns` goes to the slow log.
     """
 
     __slots__ = (
-        "changes", "dataset", "engine", "gate", "lookup", "monitors", "on_change", "ready", "signaled", "slow_ns",
+        "changes", "dataset", "engine", "gate", "lookup", "monitors", "ready", "signaled", "slow_ns", "trackers",
         "waited_for", "watchers",
     )  # fmt: skip
 
@@ -38,4 +38,4 @@ class Hot:
         self.watchers: dict[Watched, set[Session]] = {}
         self.waited_for: dict[Watched, dict[Session, None]] = {}
         self.signaled: deque[Watched]
-        self.on_change: Callable[[list[Watched]], None] | None = None
+        self.trackers: dict[Session, Tracking] = {}

@@ -102,7 +102,7 @@ def clients(server: Server) -> Lines:
     yield "client_recent_max_input_buffer", 0
     yield "client_recent_max_output_buffer", max((waiting_output(session)[1] for session in sessions), default=0)
     yield "blocked_clients", len(server.wakeups)
-    yield "tracking_clients", sum(session.tracking is not None for session in sessions)
+    yield "tracking_clients", len(server.trackers)
     yield "pubsub_clients", sum(class_of(session) == "pubsub" for session in sessions)
     yield "watching_clients", sum(bool(session.watched) for session in sessions)
     yield "clients_in_timeout_table", sum(bool(s.parked and s.parked.deadline_ms) for s in sessions)
@@ -221,9 +221,9 @@ def stats(server: Server) -> Lines:
     yield "pubsubshard_channels", len(server.pubsub.shard_channels.listeners)
     yield "latest_fork_usec", 0
     yield "total_forks", 0
-    yield "tracking_total_keys", 0
-    yield "tracking_total_items", 0
-    yield "tracking_total_prefixes", 0
+    yield "tracking_total_keys", len(server.caches.readers)
+    yield "tracking_total_items", server.caches.items
+    yield "tracking_total_prefixes", len(server.caches.prefixes)
     yield "unexpected_error_replies", 0
     yield "total_error_replies", sum(server.errors.values())
     yield "client_output_buffer_limit_disconnections", server.output_limit_disconnections

@@ -25,8 +25,7 @@ from perdure import cron
 from perdure.acl import Acl, admission
 from perdure.commands import FAMILIES
 from perdure.directives import ConfigError
-from perdure.dispatch import exec_queue, execute, find, finish
-from perdure.dispatch import run as run_command
+from perdure.dispatch import exec_queue, execute, find, finish, run_told
 from perdure.errors import ReplyError
 from perdure.hot import Hot
 from perdure.info import Rates, resident_bytes
@@ -38,6 +37,7 @@ from perdure.registry import Command, build_table, with_upper_case
 from perdure.resp import Raw
 from perdure.session import Argv, Level, Park, Session, Watched
 from perdure.slowlog import SlowLog, threshold_ns
+from perdure.tracking import Caches
 from perdure.wakeups import Wakeups
 from perdure_storage.engine import Engine, Options
 from perdure_storage.errors import LogPoisoned, StorageError
@@ -130,6 +130,9 @@ class Server(Hot):
         self.pubsub = PubSub(self.push)
         self.notifications = Notifications(self.pubsub)
         self._notify(config.notify_keyspace_events)
+        self.caches = Caches(self.sessions, self.push, self.soon)
+        self.caches.limit(config.tracking_table_max_keys)
+        self.trackers = self.caches.trackers
         self.held_back: list[tuple[Session, Raw]] | None = None
         # state of the tick and of admission
         self.in_tick = False
@@ -153,6 +156,7 @@ class Server(Hot):
         config.on_change("requirepass", self._require_password)
         config.on_change("appendfsync", lambda value: setattr(self, "level", LEVELS[value]))
         config.on_change("notify-keyspace-events", self._notify)
+        config.on_change("tracking-table-max-keys", self.caches.limit)
         config.on_change("slowlog-max-len", self.slowlog.resize)
         config.on_change("slowlog-log-slower-than", lambda value: setattr(self, "slow_ns", threshold_ns(value)))
 
@@ -354,6 +358,7 @@ class Server(Hot):
         self.wakeups.remove(session)
         session.discard()
         self.pubsub_drop(session)
+        self.caches.stop(session)
         self.monitors.discard(session)
         self.unsafe.pop(session, None)
         self.strangers.pop(session, None)
@@ -437,8 +442,15 @@ class Server(Hot):
         self.engine.update_time()
         self.loop.call_soon(self.tick)
 
+    def soon(self) -> None:
+        """There is something for the end of a tick to do."""
+        if not self.in_tick:
+            self.begin_tick()
+
     def tick(self) -> None:
         """Write the log, let replies leave."""
+        if self.caches.changed_in_tick:
+            self.caches.broadcast()
         self.in_tick = False
         records = self.engine.log
         if records.buffered:
@@ -571,6 +583,7 @@ class Server(Hot):
         durable = self.engine.log.durable_lsn
         if self.dataset.lsn - 1 > durable or self.engine.log.next_lsn - 1 > durable:
             self.engine.restore(durable)
+            self.caches.flushed()
         answer = ReplyError(f"MISCONF {error}")
         for session in list(self.unsafe):
             count = 0
@@ -681,6 +694,7 @@ class Server(Hot):
         """Run a parked session's command again; False when it has to go on waiting."""
         park = self.wakeups.remove(session)
         assert park is not None
+        told = b""
         if park.reason in ("loading", "pause"):
             reply = execute(session, park.argv)
             if session.parked is not None:
@@ -688,7 +702,9 @@ class Server(Hot):
         else:
             command = find(self, park.argv)
             assert not isinstance(command, ReplyError)
-            outcome = admission.refusal(session, command, park.argv) or run_command(session, command, park.argv, park.again)
+            outcome = admission.refusal(session, command, park.argv)
+            if outcome is None:
+                outcome, told = run_told(session, command, park.argv, park.again)
             if type(outcome) is Park:
                 command.calls -= 1
                 outcome.argv, outcome.db, outcome.since_ms = park.argv, session.db, park.since_ms
@@ -697,6 +713,8 @@ class Server(Hot):
                 return False
             reply = session.encode(outcome)
         self._answer(session, reply)
+        if told:
+            self.push(session, told)
         return True
 
     def unpark(self, session: Session, reply: Any) -> None:
@@ -754,7 +772,7 @@ class Server(Hot):
         self.notifications.publish(happened)
 
     def keys_changed(self, marks: Iterable[Watched]) -> None:
-        """Tell everybody who asked: transactions that watch, clients that wait, caches that track."""
+        """Tell everybody who asked: transactions that watch, clients that wait."""
         watchers, wakeups = self.watchers, self.wakeups
         marks = list(marks)
         for mark in marks:
@@ -762,14 +780,14 @@ class Server(Hot):
                 session.watch_broken = True
             if wakeups:
                 wakeups.signal(mark)
-        if self.on_change is not None:
-            self.on_change(marks)
 
     def databases_moved(self) -> None:
-        """Databases are other spaces than before (FLUSHDB, FLUSHALL, SWAPDB): who watches or waits for keys follows.
+        """Databases are other spaces than before (FLUSHDB, FLUSHALL, SWAPDB): who watches or waits for keys follows, and
+        who tracks them is told.
 
         A watched key has changed if it was there before or is there now.
         """
+        self.caches.flushed()
         databases = self.dataset.databases
         for mark, sessions in list(self.watchers.items()):
             for session in list(sessions):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from perdure.acl import User
     from perdure.registry import Command
     from perdure.server import Server
+    from perdure.tracking import Tracking
     from perdure_storage.keyspace import Keyspace
 
 Argv = list[bytes]
@@ -171,7 +172,7 @@ class Session:
         self.channels: dict[bytes, None] = {}
         self.patterns: dict[bytes, None] = {}
         self.shard_channels: dict[bytes, None] = {}
-        self.tracking: Any = None
+        self.tracking: Tracking | None = None
         self.peer: Any = None
         self.address = self.local_address = ""
         self.created_ms = self.active_ms = server.dataset.now
@@ -195,6 +196,7 @@ class Session:
             or self.patterns
             or self.shard_channels
             or self.no_touch
+            or self.tracking is not None
         )
 
     def set_protocol(self, version: int) -> None:
@@ -218,7 +220,7 @@ class Session:
         self.no_evict = self.no_touch = False
         self.server.monitors.discard(self)
         self.monitoring = False
-        self.tracking = None
+        self.server.caches.stop(self)
         self.set_user(self.server.acl.default, self.server.acl.default.open)
 
     def set_user(self, user: User, authenticated: bool) -> None:

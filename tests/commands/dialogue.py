@@ -8,6 +8,8 @@ A script has one command a line, after the number of the client that sends it:
     1 >BLPOP k 0            send it; the client has to wait
     1 <                     now it must have its reply
     1 !                     it hangs up
+
+`%2` stands for the number that the server gives to client 2.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from typing import Any
 from tests.conftest import RealRedis
 
 LINE = re.compile(r"(\d+) ([-><!]?)(.*)")
+NUMBER = re.compile(rb"%\d+").fullmatch
 
 
 def play(port: int, script: str, protocol: int = 2) -> list[tuple[str, Any]]:
@@ -37,6 +40,7 @@ def play(port: int, script: str, protocol: int = 2) -> list[tuple[str, Any]]:
                 if protocol == 3:
                     clients[number].ask("HELLO", "3")
             words = [word.encode().decode("unicode_escape").encode("latin-1") for word in shlex.split(command)]
+            words = [b"%d" % clients[word[1:].decode()].ask("CLIENT", "ID") if NUMBER(word) else word for word in words]
             if mark == ">":
                 waiting = blocked_clients(port)
                 clients[number].send(*words)

@@ -69,13 +69,6 @@ SCRIPTS = {
         1 CLIENT REPLY maybe
         1 CLIENT REPLY on
     """,
-    "tracking is off": """
-        1 CLIENT TRACKING off
-        1 CLIENT TRACKING maybe
-        1 CLIENT GETREDIR
-        1 CLIENT TRACKINGINFO
-        1 CLIENT CACHING yes
-    """,
     "arguments too many": "1 CLIENT ID x\n1 CLIENT INFO x\n1 CLIENT GETNAME x\n1 CLIENT NOSUCH x",
 }  # fmt: skip
 
@@ -358,4 +351,3 @@ def test_help_and_what_is_not_there(perdure: RealRedis) -> None:
     assert perdure.ask("CLIENT", "HELP")[0].startswith(b"CLIENT <subcommand>")
     told = perdure.ask("CLIENT", "MAINT_NOTIFICATIONS", "ON", "moving-endpoint-type", "internal-ip")
     assert isinstance(told, RedisError)
-    assert isinstance(perdure.ask("CLIENT", "TRACKING", "ON"), RedisError)

@@ -22,6 +22,7 @@ from perdure.commands import (
     sets,
     streams,
     strings,
+    tracking,
     transactions,
     zsets,
 )
@@ -31,6 +32,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
     acl.COMMANDS,
     connection.COMMANDS,
     clients.COMMANDS,
+    tracking.COMMANDS,
     transactions.COMMANDS,
     administration.COMMANDS,
     administration.WAITING,

@@ -10,7 +10,7 @@ from perdure.args import Words, integer
 from perdure.clients import CLASSES, checked_name, class_of, describe, is_plain
 from perdure.errors import ReplyError
 from perdure.registry import ADMIN, LOADING, NOSCRIPT, STALE, Args, Family
-from perdure.resp import Map, Raw, Reply, Set, Verbatim
+from perdure.resp import Raw, Reply, Verbatim
 from perdure.session import Level, Session
 
 COMMANDS = Family("connection", context=True)
@@ -20,7 +20,7 @@ ANYTIME: Final = NOSCRIPT | LOADING | STALE
 HELP: Final = (
     "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "CACHING <YES|NO>",
-    "    Whether the next command's keys are tracked (with OPTIN or OPTOUT tracking).",
+    "    Whether the next command's keys are tracked: YES with OPTIN, NO with OPTOUT.",
     "DURABILITY [ALWAYS|EVERYSEC|NO|DEFAULT]",
     "    How safe a write must be before this connection gets its reply; DEFAULT is what appendfsync says.",
     "GETNAME",
@@ -51,8 +51,9 @@ HELP: Final = (
     "    Tell which client library this is.",
     "SETNAME <name>",
     "    Name this connection.",
-    "TRACKING <ON|OFF> [...]",
-    "    Client-side caching, which is not there yet.",
+    "TRACKING <ON|OFF> [REDIRECT <id>] [BCAST] [PREFIX <prefix> ...] [OPTIN] [OPTOUT] [NOLOOP]",
+    "    Whether this connection is told when keys change that it has read (client-side caching), or with BCAST",
+    "    when any keys change that start with a prefix.",
     "TRACKINGINFO",
     "    The state of client-side caching.",
     "UNBLOCK <id> [TIMEOUT|ERROR]",
@@ -320,44 +321,6 @@ def client_durability(ctx: Session, args: Args) -> Reply:
         raise errors.syntax()
     ctx.level = LEVELS[args[0].upper()]
     return "OK"
-
-
-# -- client-side caching: a later issue ----------------------------------------------------------------------------
-
-
-@COMMANDS.command(
-    "CLIENT TRACKING <ON | OFF> [REDIRECT client-id] [PREFIX prefix [PREFIX prefix ...]] [BCAST] [OPTIN] [OPTOUT] "
-    "[NOLOOP]",
-    ANYTIME,
-    since="6.0.0",
-    complexity="O(1)",
-    arity=-3,
-)
-def client_tracking(ctx: Session, args: Args) -> Reply:
-    """Switch client-side caching off; switching it on is not supported yet."""
-    if on_or_off(args[0]):
-        raise ReplyError("ERR client-side caching is not supported by this version")
-    return "OK"
-
-
-@COMMANDS.command("CLIENT TRACKINGINFO", ANYTIME, since="6.2.0", complexity="O(1)")
-def client_trackinginfo(ctx: Session, args: Args) -> Reply:
-    """Return the state of client-side caching."""
-    return Map([b"flags", Set([b"off"]), b"redirect", -1, b"prefixes", []])
-
-
-@COMMANDS.command("CLIENT GETREDIR", ANYTIME, since="6.0.0", complexity="O(1)")
-def client_getredir(ctx: Session, args: Args) -> Reply:
-    """Return which connection gets this one's invalidation messages: -1, tracking is off."""
-    return -1
-
-
-@COMMANDS.command("CLIENT CACHING <YES | NO>", ANYTIME, since="6.0.0", complexity="O(1)")
-def client_caching(ctx: Session, args: Args) -> Reply:
-    """Say whether the next command's keys are tracked, which needs tracking to be on."""
-    raise ReplyError(
-        "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled"
-    )
 
 
 @COMMANDS.command("CLIENT HELP", LOADING | STALE, since="5.0.0", complexity="O(1)")

@@ -486,9 +486,11 @@ def object_help(db: Keyspace, args: Args) -> Reply:
 def _flush(databases: list[Keyspace], args: Args) -> Reply:
     if len(args) > 1 or (args and args[0].upper() not in (b"ASYNC", b"SYNC")):
         raise errors.syntax()
-    for db in databases:
-        if db.keys:
-            db.clear()
+    full = [db for db in databases if db.keys]
+    for db in full:
+        db.clear()
+    if not full:  # who remembers that there are no such keys (CLIENT TRACKING) is told all the same
+        databases[0].ds.log_spaces()
     return "OK"
 
 

@@ -31,14 +31,6 @@ def multi(ctx: Session, args: Args) -> Reply:
 @COMMANDS.command("EXEC", ANYTIME | SKIP_SLOWLOG, since="1.2.0", complexity="Depends on commands in the transaction")
 def exec_(ctx: Session, args: Args) -> Reply:
     """Run the queued commands; null when a watched key has changed."""
-    try:
-        return run_queue(ctx)
-    finally:
-        if ctx.server.monitors:  # they see it behind what it has run
-            ctx.server.feed_monitors(ctx, [b"EXEC"])
-
-
-def run_queue(ctx: Session) -> Reply:
     if ctx.multi is None:
         raise errors.exec_without_multi()
     if ctx.multi_broken:
