@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from perdure.config import Config, ConfigError
+from perdure.config import USER, Config, ConfigError
 from perdure.directives import BY_NAME, GROUPS, Directive
 
 __all__ = ["configure", "main"]
@@ -129,7 +129,8 @@ def options(words: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
 
 
 def begins_directive(word: str) -> bool:
-    return word in NOT_HERE or (word.startswith("--") and word[2:].partition("=")[0].lower() in BY_NAME)
+    name = word[2:].partition("=")[0].lower() if word.startswith("--") else ""
+    return word in NOT_HERE or name == USER or name in BY_NAME
 
 
 def go_to_background() -> None:

@@ -19,6 +19,7 @@ from perdure.acl.users import follow
 from perdure.commands import FAMILIES
 from perdure.config import Config, ConfigError
 from perdure.config_file import load_file, rewrite
+from perdure.key_uses import key_uses
 from perdure.registry import build_table
 
 FACTS: dict[str, Any] = json.loads((Path(__file__).parent.parent / "data" / "commands-redis-7.0.15.json").read_text())
@@ -332,6 +333,16 @@ def test_what_is_done_with_keys_is_what_redis_says(perdure: RealRedis, real_redi
     asked = ("COMMAND", "GETKEYSANDFLAGS", *call.split())
     ours, theirs = perdure.ask(*asked), real_redis.ask(*asked)
     assert [(key, sorted(flags)) for key, flags in ours] == [(key, sorted(flags)) for key, flags in theirs]
+
+
+def test_access_control_and_residency_see_the_same_keys() -> None:
+    table = build_table(FAMILIES)
+    for call in common_commands():
+        argv = [word.encode() for word in call]
+        command = table[argv[0].lower()]
+        if command.subcommands and len(argv) > 1:
+            command = command.subcommands.get(argv[1].lower(), command)
+        assert {use.key for use in key_uses(command, argv)} == set(command.keys(argv)), call
 
 
 # -- the log -------------------------------------------------------------------------------------------------------
