@@ -92,6 +92,7 @@ def every_second(server: Server) -> float:
     if engine.lag_bytes and server.dataset.now - engine.last_checkpoint_ms >= server.config.checkpoint_interval_ms:
         checkpoint(server)
     close_idle(server)
+    server.migrations.close_idle()
     for connection in list(server.choked):
         server.check_output(connection)
     server.rates.sample(server)

@@ -229,8 +229,8 @@ def _admit(session: Session, command: Command, argv: Argv) -> bytes | None:
             return _refuse(session, errors.not_in_transaction(), command)
         session.multi.append((command, argv))
         return QUEUED if _may_reply(session) else NO_REPLY
-    if server.paused(command, session):
-        return _park(session, Park("pause", ready=lambda: not server.paused(command, session)), argv)
+    if server.paused(command, session, argv):
+        return _park(session, Park("pause", ready=lambda: not server.paused(command, session, argv)), argv)
     if server.monitors and name != b"exec" and not (command.skip_monitor or command.admin):
         server.feed_monitors(session, argv)
     if session.no_touch or session.tracking is not None or (server.monitors and name == b"exec"):

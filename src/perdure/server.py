@@ -29,6 +29,7 @@ from perdure.dispatch import exec_queue, execute, find, finish, run_told
 from perdure.errors import ReplyError
 from perdure.hot import Hot
 from perdure.info import Rates, resident_bytes
+from perdure.migrations import Migrations
 from perdure.net import HELD_MAX, STRANGER_OUTPUT_MAX, Connection
 from perdure.notifications import Notifications
 from perdure.pubsub import PubSub
@@ -134,6 +135,7 @@ class Server(Hot):
         self.caches.limit(config.tracking_table_max_keys)
         self.trackers = self.caches.trackers
         self.held_back: list[tuple[Session, Raw]] | None = None
+        self.migrations = Migrations(self)
         # state of the tick and of admission
         self.in_tick = False
         self.level = LEVELS[config.appendfsync]
@@ -632,6 +634,7 @@ class Server(Hot):
             or records.prepare_error is not None
             or self.monitors
             or self.pause_until_ms
+            or self.migrations
             or evicting
         )
 
@@ -645,8 +648,10 @@ class Server(Hot):
         for connection in slowed:
             connection.slow(False)
 
-    def paused(self, command: Command, session: Session) -> bool:
-        """Does CLIENT PAUSE hold this command back?"""
+    def paused(self, command: Command, session: Session, argv: Argv) -> bool:
+        """Does CLIENT PAUSE hold this command back, or that a key of it is being migrated?"""
+        if self.migrations and self.migrations.holds(command, session, argv):
+            return True
         if not self.pause_until_ms:
             return False
         if self.dataset.now >= self.pause_until_ms:
@@ -682,9 +687,10 @@ class Server(Hot):
         """`session` waits; what it sends meanwhile goes to its backlog."""
         self.wakeups.add(session, park)
 
-    def finish(self) -> None:
-        """Commit what has changed so far, apart from what the running command still has to do."""
-        finish(self)
+    def finish(self) -> ReplyError | None:
+        """Commit what has changed so far, apart from what the running command still has to do; the error if there is
+        one."""
+        return finish(self)
 
     def exec_queue(self, session: Session) -> bytes:
         """EXEC: the encoded replies of what MULTI has queued."""

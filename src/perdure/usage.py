@@ -220,6 +220,7 @@ class KeySpec:
     `keyword`: begin behind this word, looked for from index `start` on (negative: from the end, backwards); without
     it begin at index `start`. `numkeys`: the word there is a number, and that many keys follow. Otherwise the keys go
     up to `last`, relative to the beginning or, when negative, to the end; `limit` n leaves out all but the first 1/n.
+    `unknown`: no such rule finds them.
     """
 
     start: int
@@ -229,15 +230,16 @@ class KeySpec:
     step: int = 1
     limit: int = 0
     flags: tuple[str, ...] = ()
+    unknown: bool = False
 
     @property
     def simple(self) -> bool:
         """Are the positions known without looking at the arguments?"""
-        return not self.keyword and not self.numkeys
+        return not self.keyword and not self.numkeys and not self.unknown
 
     def positions(self, argv: Sequence[bytes]) -> range:
         """The indexes of the keys in `argv`. Raises ValueError when the arguments cannot be right."""
-        first = self._begin(argv)
+        first = 0 if self.unknown else self._begin(argv)
         if not first:
             return range(0)
         if self.numkeys:

@@ -206,6 +206,9 @@ def describe(each: Command) -> Reply:
 
 
 def _describe_keys(spec: KeySpec) -> Reply:
+    if spec.unknown:
+        nowhere = _search(b"unknown", {})
+        return {b"flags": Set(spec.flags), b"begin_search": nowhere, b"find_keys": nowhere}
     begin: Reply = _search(b"index", {b"index": spec.start})
     if spec.keyword:
         begin = _search(b"keyword", {b"keyword": spec.keyword.encode(), b"startfrom": spec.start})
