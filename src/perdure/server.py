@@ -171,6 +171,7 @@ class Server(Hot):
         self.protocol_errors = self.output_limit_disconnections = 0
         self.syncs = 0
         self.errors: dict[str, int] = {}
+        self.acl.reset_stats()
         self.peak_memory = 0
         for command in self.commands.values():
             for each in (command, *(command.subcommands or {}).values()):

@@ -396,6 +396,8 @@ def test_the_log_tells_who_was_refused_what(guarded: Guarded) -> None:
         b"acl_access_denied_key": b"3",
         b"acl_access_denied_channel": b"1",
     }
+    admin.ask("CONFIG", "RESETSTAT")
+    assert b"acl_access_denied_key:0" in admin.ask("INFO", "stats")
     assert admin.ask("CONFIG", "SET", "acllog-max-len", "2") == b"OK"
     assert len(logged(admin)) == 2
     assert admin.ask("ACL", "LOG", "reset") == b"OK" and not logged(admin)

@@ -47,8 +47,9 @@ class Acl:
         self.default = self._new_default()
         self.users: dict[bytes, User] = {DEFAULT: self.default}
         self.log = AclLog(config.acllog_max_len)
-        self.denied = dict.fromkeys(("auth", "command", "key", "channel"), 0)
+        self.denied: dict[str, int] = {}
         """Refusals by reason, for INFO."""
+        self.reset_stats()
         config.on_change("acllog-max-len", self.log.resize)
         self._take_configured()
 
@@ -75,6 +76,9 @@ class Acl:
         except UnmatchedParenthesis:
             raise ConfigError("user", f"{name}: a parenthesis is not closed") from None
         return user
+
+    def reset_stats(self) -> None:
+        self.denied = dict.fromkeys(("auth", "command", "key", "channel"), 0)
 
     # -- users ---------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 from perdure.errors import ReplyError
 from perdure.globs import Matcher, compile_glob
-from perdure.key_uses import KeyUse
+from perdure.key_uses import key_uses
 from perdure.registry import Args, Command
 
 CATEGORIES: Final = (
@@ -288,15 +288,15 @@ class Selector:
         """May it do everything?"""
         return self.all_commands and not self.rules and self.all_keys and self.all_channels
 
-    def denial(self, command: Command, argv: Args, uses: list[KeyUse]) -> Denial | None:
-        """The first thing in a call that is not allowed. `uses`: the call's keys."""
+    def denial(self, command: Command, argv: Args) -> Denial | None:
+        """The first thing in a call that is not allowed. REQUIRES: arity checked."""
         if not self.allows_command(command, argv):
             return Denial("command", command.name, 0)
         if not self.all_keys:
-            for at, key, flags in uses:
+            for at, key, flags in key_uses(command, argv):
                 if not self.allows_key(key, access_needed(flags)):
                     return Denial("key", key, at)
-        if not self.all_channels:
+        if command.pubsub and not self.all_channels:
             for at, channel in channels_of(command, argv):
                 if not self.allows_channel(channel, pattern=command.name == b"psubscribe"):
                     return Denial("channel", channel, at)
@@ -310,9 +310,10 @@ class Selector:
 
     def allows_key(self, key: bytes, access: int) -> bool:
         """May `key` be used so? Without any access asked for, any right to it will do."""
-        return self.all_keys or any(
-            each.access & access == access and each.matches(key) for each in self.keys.values()
-        )
+        for pattern in self.keys.values():
+            if pattern.access & access == access and pattern.matches(key):
+                return True
+        return self.all_keys
 
     def allows_channel(self, channel: bytes, *, pattern: bool) -> bool:
         """A pattern has to be there to the letter: what it matches cannot be compared."""

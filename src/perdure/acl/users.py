@@ -14,7 +14,6 @@ from hmac import compare_digest
 from typing import Final
 
 from perdure.acl.selectors import BadRule, Denial, Selector
-from perdure.key_uses import key_uses
 from perdure.registry import Args, Command
 
 is_hash: Final = re.compile(rb"[0-9a-f]{64}").fullmatch
@@ -176,10 +175,9 @@ class User:
         """Why the user may not make this call; None when it may. REQUIRES: arity checked."""
         if self.unrestricted:
             return None
-        uses = key_uses(command, argv)
         denials = []
         for selector in self.selectors:
-            denial = selector.denial(command, argv, uses)
+            denial = selector.denial(command, argv)
             if denial is None:
                 return None
             denials.append(denial)
@@ -187,10 +185,7 @@ class User:
 
     def reads_all_keys(self, command: Command, argv: Args) -> bool:
         """May this call read keys that it does not name, as those of SORT's BY and GET?"""
-        uses = key_uses(command, argv)
-        return any(
-            selector.reads_all_keys() and selector.denial(command, argv, uses) is None for selector in self.selectors
-        )
+        return any(each.reads_all_keys() and each.denial(command, argv) is None for each in self.selectors)
 
     def may_listen(self, channel: bytes, *, pattern: bool = False) -> bool:
         """May it be, or stay, subscribed to this?"""
