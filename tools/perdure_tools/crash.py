@@ -4,7 +4,8 @@ Three ways. Simulated rounds: random operations, faults of the disk and crashes,
 and against a dict; a seed that fails is printed, and --seed plays it again. Planted bugs: the simulation is run with
 each of a list of bugs put into the engine, and must notice every one. Kill rounds: a real server with writing clients
 is killed with SIGKILL at random moments (so is its checkpointer alone), started again, and must hold all that it had
-acknowledged and nothing that was never written; what was under way may be there or not.
+acknowledged and nothing that was never written; what was under way may be there or not. All three drive values of all
+types, mixed, in transactions too.
 
 All on directories of its own, under the system's temporary one.
 """
@@ -29,6 +30,7 @@ LEVELS: Final = ("always", "everysec", "no")
 SMOKE_SEEDS: Final = 300
 SMOKE_KILLS: Final = 3
 SIMULATED: Final = 1000
+COMPLAINTS: Final = 10
 
 EXAMPLES: Final = """\
 examples:
@@ -140,7 +142,8 @@ def planted(report: Report) -> None:
 
 def killed(report: Report, level: str, rounds: int, clients: int) -> None:
     """Rounds with a real server. The directory is kept when something was found."""
-    from perdure_tools.crash_server import Failure, Harness
+    from perdure_tools.crash_server import Harness
+    from perdure_tools.crash_wire import Failure
 
     if rounds <= 0:
         return
@@ -159,5 +162,6 @@ def killed(report: Report, level: str, rounds: int, clients: int) -> None:
     if good:
         shutil.rmtree(directory, ignore_errors=True)
     else:
+        detail += "".join(f"  {each}\n" for each in harness.complaints[:COMPLAINTS])
         detail += f"directory and messages of the server: {directory}"
     report.give(f"kill -9, appendfsync {level}", good, rows, detail)

@@ -4,9 +4,9 @@ How one round goes: a server starts on the directory of the rounds before; what 
 clients know; the clients write; at a random moment the server is killed (or only its checkpointer, after which it must
 go on, or the server while it is still starting).
 
-What is compared. A client knows each command it sent and each reply it read. Its commands run in the order it sent
-them, so what the server holds of its keys must be all that was acknowledged plus some first part of what was under way:
-no other state is right. Counters that all clients share lie between the increments acknowledged and those sent.
+What is compared. Each client knows what its databases must hold (`crash_client.py`): all that was acknowledged, plus
+some first part of what was under way; no other state is right. Counters that all clients share lie between the
+increments acknowledged and those sent.
 
 Traps: "acknowledged" is noted after the reply has been read; the process that is talked to must be the one that was
 started; a kill hits only processes started here, by their id.
@@ -16,116 +16,28 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from random import Random
 from typing import Any, Final
 
+from perdure_tools.crash_client import COUNTERS, Client, read
+from perdure_tools.crash_wire import REPLY_S, Connection, Failure
+
 START_S: Final = 30.0
-REPLY_S: Final = 30.0
-KEYS: Final = 20
-COUNTERS: Final = 5
-PIPELINE: Final = (1, 1, 1, 2, 8)
-
-Known = dict[bytes, bytes | None]
-"""What a client's own keys hold. A field of its hash has a name of its own: hash key, NUL, field."""
-
-
-class ReplyError(Exception):
-    """The server answered with an error."""
-
-
-class Broken(Exception):
-    """The connection is gone, as it is when the server was killed."""
-
-
-class Failure(AssertionError):
-    """The server broke a promise."""
-
-
-class Connection:
-    """As much of a RESP2 client as is needed here. Raises Broken, and ReplyError from `reply`."""
-
-    def __init__(self, port: int) -> None:
-        try:
-            self._socket = socket.create_connection(("127.0.0.1", port), timeout=REPLY_S)
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError as error:
-            raise Broken(str(error)) from error
-        self._stream = self._socket.makefile("rb")
-
-    def send(self, commands: list[list[bytes]]) -> None:
-        """Send commands, as one write."""
-        parts = []
-        for words in commands:
-            parts.append(b"*%d\r\n" % len(words))
-            parts += [b"$%d\r\n%b\r\n" % (len(word), word) for word in words]
-        try:
-            self._socket.sendall(b"".join(parts))
-        except OSError as error:
-            raise Broken(str(error)) from error
-
-    def reply(self) -> Any:
-        """The next reply. Raises ReplyError; TimeoutError when the server says nothing."""
-        line = self._line()
-        kind, rest = line[:1], line[1:]
-        if kind == b"+":
-            return rest
-        if kind == b":":
-            return int(rest)
-        if kind == b"-":
-            raise ReplyError(rest.decode(errors="replace"))
-        if kind == b"$":
-            size = int(rest)
-            return self._read(size + 2)[:-2] if size >= 0 else None
-        if kind == b"*":
-            return [self.reply() for _ in range(int(rest))] if int(rest) >= 0 else None
-        raise Failure(f"a reply begins with {line[:40]!r}")
-
-    def call(self, *words: bytes) -> Any:
-        """One command and its reply."""
-        self.send([list(words)])
-        return self.reply()
-
-    def close(self) -> None:
-        self._stream.close()
-        self._socket.close()
-
-    def _line(self) -> bytes:
-        try:
-            line = self._stream.readline()
-        except TimeoutError:
-            raise
-        except OSError as error:
-            raise Broken(str(error)) from error
-        if not line.endswith(b"\r\n"):
-            raise Broken("end of file")
-        return line[:-2]
-
-    def _read(self, size: int) -> bytes:
-        try:
-            data = self._stream.read(size)
-        except TimeoutError:
-            raise
-        except OSError as error:
-            raise Broken(str(error)) from error
-        if len(data) < size:
-            raise Broken("end of file")
-        return data
 
 
 class Server:
     """A server process of our own on a free port of the loopback address."""
 
-    def __init__(self, directory: str, level: str, messages: str) -> None:
+    def __init__(self, directory: str, level: str, messages: str, databases: int = 16) -> None:
         self.messages = messages
         words = [sys.executable, "-m", "perdure.cli", "--port", "0", "--bind", "127.0.0.1"]
-        words += ["--dir", directory, "--appendfsync", level]
+        words += ["--dir", directory, "--appendfsync", level, "--databases", str(databases)]
         words += ["--wal-segment-size", "1mb", "--checkpoint-lag", "2mb", "--checkpoint-interval-ms", "100"]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(each for each in sys.path if each)}
         with open(messages, "ab") as sink:
@@ -204,124 +116,8 @@ def children(parent: int) -> Iterator[int]:
                 yield int(name)
 
 
-@dataclass
-class Operation:
-    """Something a client asked for. `changes` are what it does to the client's own keys, all of them or none."""
-
-    commands: list[list[bytes]]
-    changes: Known = field(default_factory=dict)
-    counter: bytes = b""
-
-
-class Client:
-    """One writer, in a thread of its own while a round lasts."""
-
-    def __init__(self, number: int, seed: int) -> None:
-        self.name = b"client%d" % number
-        self.random = Random(seed)
-        self.known: Known = {}
-        self.under_way: list[Operation] = []
-        self.written: dict[bytes, set[bytes | None]] = {}
-        self.acknowledged = 0
-        self.sequence = 0
-        self.increments: dict[bytes, int] = {}
-        self.answers: dict[bytes, list[int]] = {}
-        self.problem: BaseException | None = None
-
-    def work(self, port: int) -> None:
-        """Write until the connection breaks."""
-        try:
-            connection = Connection(port)
-            while True:
-                batch = [self.invent() for _ in range(self.random.choice(PIPELINE))]
-                self.under_way += batch
-                for operation in batch:
-                    for name, value in operation.changes.items():
-                        self.written.setdefault(name, set()).add(value)
-                connection.send([words for operation in batch for words in operation.commands])
-                for operation in batch:
-                    replies = [connection.reply() for _ in operation.commands]
-                    self.acknowledge(operation, replies[-1])
-        except Broken:
-            pass
-        except BaseException as error:
-            self.problem = error
-
-    def acknowledge(self, operation: Operation, reply: Any) -> None:
-        assert self.under_way.pop(0) is operation
-        self.known.update(operation.changes)
-        self.acknowledged += 1
-        if operation.counter:
-            self.increments[operation.counter] = self.increments.get(operation.counter, 0) + 1
-            self.answers.setdefault(operation.counter, []).append(reply)
-
-    def value(self) -> bytes:
-        """Never the same twice."""
-        self.sequence += 1
-        text = b"%b:%d:" % (self.name, self.sequence)
-        return text + b"x" * self.random.choice([0, 0, 0, 50, 2000, 40_000])
-
-    def key(self, number: int) -> bytes:
-        return b"%b:%d" % (self.name, number)
-
-    def invent(self) -> Operation:
-        random = self.random
-        chance = random.random()
-        if chance < 0.45:
-            key, value = self.key(random.randrange(KEYS)), self.value()
-            return Operation([[b"SET", key, value]], {key: value})
-        if chance < 0.6:
-            counter = b"counter:%d" % random.randrange(COUNTERS)
-            return Operation([[b"INCR", counter]], counter=counter)
-        if chance < 0.8:
-            hash_, field, value = self.name + b":hash", b"f%d" % random.randrange(KEYS), self.value()
-            return Operation([[b"HSET", hash_, field, value]], {hash_ + b"\0" + field: value})
-        if chance < 0.9:
-            key = self.key(random.randrange(KEYS))
-            return Operation([[b"DEL", key]], {key: None})
-        keys, value = random.sample([self.key(number) for number in range(KEYS)], 3), self.value()
-        if random.random() < 0.5:
-            return Operation([[b"MSET", *(word for key in keys for word in (key, value))]], dict.fromkeys(keys, value))
-        sets = [[b"SET", key, value] for key in keys]
-        return Operation([[b"MULTI"], *sets, [b"EXEC"]], dict.fromkeys(keys, value))
-
-    # -- after the crash -------------------------------------------------------------------------------------------
-
-    def read(self, connection: Connection) -> Known:
-        """What the server holds of this client."""
-        names = [self.key(number) for number in range(KEYS)]
-        hash_ = self.name + b":hash"
-        connection.send([[b"GET", name] for name in names] + [[b"HGETALL", hash_]])
-        found: Known = {name: connection.reply() for name in names}
-        flat = connection.reply()
-        found.update({hash_ + b"\0" + name: value for name, value in zip(flat[::2], flat[1::2], strict=True)})
-        return {name: value for name, value in found.items() if value is not None}
-
-    def compare(self, found: Known) -> tuple[int, int, int]:
-        """(lost, never written, operations under way that were kept). From now on `found` is what is known."""
-        state = dict(self.known)
-        states = [dict(state)]
-        for operation in self.under_way:
-            state.update(operation.changes)
-            states.append(dict(state))
-        applied = next((number for number, each in enumerate(states) if _present(each) == found), None)
-        lost = unwritten = 0
-        if applied is None:
-            for name in {**state, **found}:
-                value = found.get(name)
-                if value not in {each.get(name) for each in states}:
-                    known = value is None or value in self.written.get(name, ())
-                    lost, unwritten = lost + known, unwritten + (not known)
-            if not lost + unwritten:
-                lost = 1  # each key alone could be so, all of them together could not
-        self.known = dict(found)
-        self.written = {name: {value} for name, value in found.items()}
-        self.under_way = []
-        return lost, unwritten, applied or 0
-
-
-def _present(state: Known) -> Known:
-    return {name: value for name, value in state.items() if value is not None}
+def now_ms() -> int:
+    return int(time.time() * 1000)
 
 
 @dataclass
@@ -359,7 +155,8 @@ class Harness:
         self.random = random
         self.result = Result(level)
         self.counters: dict[bytes, int] = {}
-        self.clients = [Client(number, random.randrange(1 << 32)) for number in range(clients)]
+        self.clients = [Client(number, Random(random.randrange(1 << 32))) for number in range(clients)]
+        self.databases = 1 + sum(len(client.databases) for client in self.clients)
         self.server: Server | None = None
 
     def run(self, rounds: int, tell: Callable[[int, int], None] = lambda done, total: None) -> Result:
@@ -381,15 +178,20 @@ class Harness:
                 self.server.kill()
         return self.result
 
+    @property
+    def complaints(self) -> list[str]:
+        """What was not as it should be: for each key, what was expected and what was found."""
+        return [f"{client.name.decode()} {each}" for client in self.clients for each in client.complaints]
+
     def start(self) -> None:
         """Start a server; now and then it is killed before it is ready."""
         if self.random.random() < 0.15:
-            early = Server(self.directory, self.result.level, self.messages)
+            early = Server(self.directory, self.result.level, self.messages, self.databases)
             time.sleep(self.random.random() * 0.5)
             early.kill()
             self.result.kills_at_start += 1
         began = time.monotonic()
-        self.server = Server(self.directory, self.result.level, self.messages)
+        self.server = Server(self.directory, self.result.level, self.messages, self.databases)
         self.server.wait_until_ready()
         self.result.slowest_start_s = max(self.result.slowest_start_s, time.monotonic() - began)
 
@@ -454,11 +256,14 @@ class Harness:
             for operation in client.under_way:
                 if operation.counter:
                     ceilings[operation.counter] = ceilings.get(operation.counter, 0) + 1
-            lost, unwritten, kept = client.compare(client.read(connection))
+            began = now_ms()
+            found = read(connection, client.databases)
+            lost, unwritten, kept = client.compare(found, began, now_ms())
             result.lost += lost
             result.never_written += unwritten
             result.under_way_kept += kept
             client.acknowledged = 0
+        connection.call(b"SELECT", b"0")
         for number in range(COUNTERS):
             counter = b"counter:%d" % number
             value = int(connection.call(b"GET", counter) or 0)
