@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -258,6 +259,8 @@ CALLS: dict[str, list[str]] = {
     "bitfield": ["k1", "GET", "u4", "0"],
     "bitfield_ro": ["k1", "GET", "u4", "0"],
     "georadius": ["k1", "1", "2", "3", "m", "STORE", "k2"],
+    "migrate": ["h", "1", "k1", "0", "5"],
+    "sort": ["k1", "BY", "w*", "STORE", "k2"],
     "georadiusbymember": ["k1", "m", "3", "m", "STOREDIST", "k2"],
     "set": ["k1", "v", "GET"],
     "xread": ["COUNT", "1", "STREAMS", "k1", "k2", "0", "0"],
@@ -324,13 +327,15 @@ def test_categories_hold_what_they_hold_there(perdure: RealRedis, real_redis: Re
 USES = [
     "SET k v", "SET k v GET", "SET k v EX 1 get", "BITFIELD k", "BITFIELD k GET u4 0", "BITFIELD k GET u4 0 SET u4 0 1",
     "BITFIELD k OVERFLOW SAT GET u4 0", "GEORADIUS k 1 2 3 m", "GEORADIUS k 1 2 3 m STORE d", "COPY a b", "EXISTS a b",
+    "SORT k", "SORT k BY STORE GET STORE STORE d", "SORT k LIMIT 0 STORE ASC STORE d", "SORT_RO k BY w*", "MIGRATE h 1 k 0 5",
+    "MIGRATE h 1 \"\" 0 5 AUTH KEYS KEYS a b", "MIGRATE h 1 \"\" 0 5 COPY AUTH2 KEYS x KEYS a",
     "ZUNIONSTORE d 2 a b", "LMPOP 2 a b LEFT", "XREAD STREAMS a b 0 0", "GETDEL k", "MSET a 1 b 2", "PFMERGE d a b",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("call", USES)
 def test_what_is_done_with_keys_is_what_redis_says(perdure: RealRedis, real_redis: RealRedis, call: str) -> None:
-    asked = ("COMMAND", "GETKEYSANDFLAGS", *call.split())
+    asked = ("COMMAND", "GETKEYSANDFLAGS", *shlex.split(call))
     ours, theirs = perdure.ask(*asked), real_redis.ask(*asked)
     assert [(key, sorted(flags)) for key, flags in ours] == [(key, sorted(flags)) for key, flags in theirs]
 
@@ -445,7 +450,12 @@ def test_who_may_listen_no_more_is_disconnected(guarded: Guarded, subscribe: str
 def test_whoever_deletes_itself_still_gets_its_reply(guarded: Guarded) -> None:
     _, admin, ada = guarded
     admin.ask("ACL", "SETUSER", "ada", "+acl")
-    assert ada.ask("ACL", "DELUSER", "ada") == 1
+    ada.ask("MULTI")
+    ada.ask("ACL", "DELUSER", "ada")
+    ada.ask("SET", "a", "1")
+    deleted, refused = ada.ask("EXEC")
+    assert deleted == 1
+    assert refused.args[0].startswith("NOPERM"), "and it is nobody else in the rest of its transaction"
     assert ada.closed()
 
 

@@ -46,6 +46,8 @@ class Acl:
         self.vocabulary = Vocabulary(commands)
         self.default = self._new_default()
         self.users: dict[bytes, User] = {DEFAULT: self.default}
+        self.nobody = self.new(DEFAULT)
+        """Whom clients are whose user was deleted, until they are closed: no longer the user they were, not yet another."""
         self.log = AclLog(config.acllog_max_len)
         self.denied: dict[str, int] = {}
         """Refusals by reason, for INFO."""

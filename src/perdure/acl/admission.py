@@ -119,5 +119,5 @@ def expel(server: Server, gone: Iterable[User], asker: Session) -> None:
     """These users are no more: their clients are closed, the one that asked for it after its reply."""
     for session in list(server.sessions.values()):
         if session.user in gone:
-            session.set_user(server.acl.default, False)
+            session.set_user(server.acl.nobody, False)
             server.kill(session, after_reply=session is asker)
