@@ -327,8 +327,8 @@ def test_categories_hold_what_they_hold_there(perdure: RealRedis, real_redis: Re
 USES = [
     "SET k v", "SET k v GET", "SET k v EX 1 get", "BITFIELD k", "BITFIELD k GET u4 0", "BITFIELD k GET u4 0 SET u4 0 1",
     "BITFIELD k OVERFLOW SAT GET u4 0", "GEORADIUS k 1 2 3 m", "GEORADIUS k 1 2 3 m STORE d", "COPY a b", "EXISTS a b",
-    "SORT k", "SORT k BY STORE GET STORE STORE d", "SORT k LIMIT 0 STORE ASC STORE d", "SORT_RO k BY w*", "MIGRATE h 1 k 0 5",
-    "MIGRATE h 1 \"\" 0 5 AUTH KEYS KEYS a b", "MIGRATE h 1 \"\" 0 5 COPY AUTH2 KEYS x KEYS a",
+    "SORT k", "SORT k BY STORE GET STORE STORE d", "SORT k LIMIT 0 STORE ASC STORE d", "SORT_RO k BY w*",
+    "MIGRATE h 1 k 0 5", "MIGRATE h 1 \"\" 0 5 AUTH KEYS KEYS a b", "MIGRATE h 1 \"\" 0 5 COPY AUTH2 KEYS x KEYS a",
     "ZUNIONSTORE d 2 a b", "LMPOP 2 a b LEFT", "XREAD STREAMS a b 0 0", "GETDEL k", "MSET a 1 b 2", "PFMERGE d a b",
 ]  # fmt: skip
 
