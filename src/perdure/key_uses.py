@@ -27,18 +27,18 @@ DELETE: Final = ("RW", "access", "delete")
 
 
 def key_uses(command: Command, argv: Args) -> list[KeyUse]:
-    """The keys of the call `argv`; none when its arguments cannot be right. REQUIRES: arity checked."""
+    """The keys of the call `argv`; none when its arguments cannot be right: then the command refuses them."""
     finder = FINDERS.get(command.name)
-    if finder is not None:
-        return list(finder(argv))
     try:
+        if finder is not None:
+            return list(finder(argv))
         return [
             KeyUse(at, argv[at], spec.flags)
             for spec in command.key_specs
             if "not_key" not in spec.flags
             for at in spec.positions(argv)
         ]
-    except ValueError:
+    except (IndexError, ValueError):
         return []
 
 

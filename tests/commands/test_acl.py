@@ -350,6 +350,13 @@ def test_access_control_and_residency_see_the_same_keys() -> None:
         assert {use.key for use in key_uses(command, argv)} == set(command.keys(argv)), call
 
 
+def test_wrong_arguments_are_left_to_the_command() -> None:
+    acl = Acl(build_table(FAMILIES), Config())
+    change(acl, b"ada", b"+@all", b"~a")
+    for command in acl.vocabulary.table.values():
+        assert acl.users[b"ada"].denial(command, [command.name]) is None, command
+
+
 # -- the log -------------------------------------------------------------------------------------------------------
 
 

@@ -58,7 +58,7 @@ def log_in(session: Session, name: bytes, password: bytes, command: bytes) -> No
 
 
 def refusal(session: Session, command: Command, argv: Argv, context: str = "") -> ReplyError | None:
-    """Why the session's user may not run this now, taken down in ACL LOG; None when it may. REQUIRES: arity checked.
+    """Why the session's user may not run this now, taken down in ACL LOG; None when it may.
 
     `context`: where the command comes from, if that is not the client itself ("lua").
     """

@@ -173,7 +173,7 @@ SUBSCRIBES: Final = frozenset((b"subscribe", b"ssubscribe", b"psubscribe"))
 def channels_of(command: Command, argv: Args) -> Iterator[tuple[int, bytes]]:
     """The channels or patterns of a call with their indexes. Whoever unsubscribes needs no permission."""
     if command.name in PUBLISHES:
-        yield 1, argv[1]
+        yield from enumerate(argv[1:2], 1)
     elif command.name in SUBSCRIBES:
         yield from enumerate(argv[1:], 1)
 
@@ -289,7 +289,7 @@ class Selector:
         return self.all_commands and not self.rules and self.all_keys and self.all_channels
 
     def denial(self, command: Command, argv: Args) -> Denial | None:
-        """The first thing in a call that is not allowed. REQUIRES: arity checked."""
+        """The first thing in a call that is not allowed."""
         if not self.allows_command(command, argv):
             return Denial("command", command.name, 0)
         if not self.all_keys:

@@ -172,7 +172,7 @@ class User:
         return self.no_password or any(same)
 
     def denial(self, command: Command, argv: Args) -> Denial | None:
-        """Why the user may not make this call; None when it may. REQUIRES: arity checked."""
+        """Why the user may not make this call; None when it may. Arguments need not be right."""
         if self.unrestricted:
             return None
         denials = []
