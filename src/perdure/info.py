@@ -224,6 +224,7 @@ def stats(server: Server) -> Lines:
     yield "tracking_total_keys", len(server.caches.readers)
     yield "tracking_total_items", server.caches.items
     yield "tracking_total_prefixes", len(server.caches.prefixes)
+    yield "migrate_cached_sockets", server.migrations.kept
     yield "unexpected_error_replies", 0
     yield "total_error_replies", sum(server.errors.values())
     yield "client_output_buffer_limit_disconnections", server.output_limit_disconnections

@@ -99,6 +99,13 @@ def _behind(argv: Args, start: int, options: Mapping[bytes, int], wanted: frozen
             at += 1
 
 
+def _sort(argv: Args) -> Iterator[KeyUse]:
+    """SORT reads its first key, and writes what stands behind the last STORE."""
+    uses = [*_with_destination(argv, start=2, options={b"BY": 1, b"GET": 1, b"LIMIT": 2})]
+    yield uses[0]
+    yield from uses[1:][-1:]
+
+
 _GEO: Final = partial(_with_destination, options={b"COUNT": 1})
 
 FINDERS: Final[Mapping[bytes, Callable[[Args], Iterator[KeyUse]]]] = {
@@ -108,5 +115,5 @@ FINDERS: Final[Mapping[bytes, Callable[[Args], Iterator[KeyUse]]]] = {
     b"migrate": _migrate,
     b"msetex": _msetex,
     b"set": _set,
-    b"sort": partial(_with_destination, start=2, options={b"BY": 1, b"GET": 1, b"LIMIT": 2}),
+    b"sort": _sort,
 }

@@ -197,6 +197,11 @@ class Migrations:
         self._links: dict[Address, Link] = {}
         self._held: set[Watched] = set()
 
+    @property
+    def kept(self) -> int:
+        """How many connections are kept."""
+        return len(self._links)
+
     def __bool__(self) -> bool:
         """Are any keys held?"""
         return bool(self._held)

@@ -55,8 +55,9 @@ class Wishes:
                 self.store = words.take()
             elif word == b"BY":
                 self.by = words.take()
-                self.unsorted = b"*" not in _c_string(self.by)
-                if not self.unsorted and not may_read_all():
+                constant = b"*" not in _c_string(self.by)
+                self.unsorted = self.unsorted or constant  # a later BY does not change that
+                if not constant and not may_read_all():
                     raise ReplyError(NOT_ALLOWED.format("BY"))
             elif word == b"GET":
                 self.get.append(words.take())
