@@ -34,6 +34,7 @@ from perdure_storage.wal import DEFAULT_SEGMENT_SIZE, Log, LogReader
 
 LOCK_PATIENCE_S: Final = 10.0
 MAX_DELTA: Final = 1 << 62
+CHECKPOINT_TRIES: Final = 3
 
 
 @dataclass
@@ -229,15 +230,20 @@ class Engine:
         return True
 
     def checkpoint(self) -> None:
-        """Sync, fold everything, and wait for it. Raises StorageError."""
+        """Sync, fold everything, and wait for it. A checkpointer that ends is replaced, and asked again. Raises StorageError
+        after CHECKPOINT_TRIES."""
         self.sync()
         target = self.log.durable_lsn
+        failures = 0
         while self.applied_lsn < target:
             self.request_checkpoint()
             if self.process is not None and self.process.wait(1.0):
                 self.poll()
                 if self.checkpoint_error:
-                    raise StorageError(self.checkpoint_error)
+                    failures += 1
+                    if failures == CHECKPOINT_TRIES:
+                        raise StorageError(self.checkpoint_error)
+                    self.checkpoint_error = ""
 
     def poll(self) -> None:
         """Take in what the checkpointer has to say; restart it if it has died."""

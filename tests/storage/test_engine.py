@@ -15,7 +15,7 @@ import pytest
 from tests.storage.memory import PATH, World, opened
 
 from perdure_storage.engine import Engine, Options
-from perdure_storage.errors import Corruption, DirectoryLocked, UnknownFormat
+from perdure_storage.errors import Corruption, DirectoryLocked, StorageError, UnknownFormat
 
 STORAGE = str(Path(__file__).parents[2] / "storage")
 
@@ -249,6 +249,28 @@ def test_the_separate_checkpointer_can_be_killed_at_any_time(tmp_path: Path) -> 
     with Engine.open(str(tmp_path / "db")) as engine:
         assert engine.recovered.clean
         assert engine[0].string(b"k199") == b"7" * 50
+
+
+def test_a_shutdown_is_clean_although_the_checkpointer_was_killed_just_before_it(tmp_path: Path) -> None:
+    with Engine.open(str(tmp_path / "db"), Options(separate=True)) as engine:
+        engine[0].set_string(b"k", b"v")
+        engine.commit()
+        assert engine.process is not None
+        engine.process.process.kill()
+    with Engine.open(str(tmp_path / "db")) as engine:
+        assert engine.recovered.clean
+
+
+def test_a_checkpoint_fails_when_every_checkpointer_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine.open(str(tmp_path / "db"), Options(separate=True))
+    engine[0].set_string(b"k", b"v")
+    engine.commit()
+    assert engine.process is not None
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    engine.process.process.kill()
+    with pytest.raises(StorageError, match="ended unexpectedly"):
+        engine.checkpoint()
+    engine.close(clean=False)
 
 
 def test_a_world_can_be_opened_again_and_again() -> None:
