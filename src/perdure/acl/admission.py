@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from perdure import errors
@@ -16,10 +16,24 @@ if TYPE_CHECKING:
     from perdure.server import Server
     from perdure.session import Argv, Session
 
-REFUSED: Final = {
-    "command": "this user has no permissions to run the '{}' command",
-    "key": "this user has no permissions to access one of the keys used as arguments",
-    "channel": "this user has no permissions to access one of the channels used as arguments",
+TO_CLIENT: Final = {
+    "command": "NOPERM this user has no permissions to run the '{}' command",
+    "key": "NOPERM this user has no permissions to access one of the keys used as arguments",
+    "channel": "NOPERM this user has no permissions to access one of the channels used as arguments",
+}
+NO_LONGER: Final = (
+    "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. "
+    "This command is no longer allowed for the following reason: "
+)
+IN_EXEC: Final = {
+    "command": NO_LONGER + "no permission to execute the command or subcommand",
+    "key": NO_LONGER + "no permission to touch the specified keys",
+    "channel": NO_LONGER + "no permission to access one of the channels used as arguments to the command",
+}
+IN_SCRIPT: Final = {
+    "command": "ERR The user executing the script can't run this command or subcommand",
+    "key": "ERR The user executing the script can't access at least one of the keys mentioned in the command arguments",
+    "channel": "ERR The user executing the script can't publish to the channel mentioned in the command",
 }
 IN_FULL: Final = {
     "command": "This user has no permissions to run the '{}' command",
@@ -27,15 +41,6 @@ IN_FULL: Final = {
     "channel": "This user has no permissions to access the '{}' channel",
 }
 """What ACL DRYRUN says, where names may be named."""
-CHANGED: Final = (
-    "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. "
-    "This command is no longer allowed for the following reason: {}"
-)
-REASONS: Final = {
-    "command": "no permission to execute the command or subcommand",
-    "key": "no permission to touch the specified keys",
-    "channel": "no permission to access one of the channels used as arguments to the command",
-}
 
 
 def in_full(denial: Denial) -> str:
@@ -57,27 +62,30 @@ def log_in(session: Session, name: bytes, password: bytes, command: bytes) -> No
 # -- refusing ------------------------------------------------------------------------------------------------------
 
 
-def refusal(session: Session, command: Command, argv: Argv, context: str = "") -> ReplyError | None:
-    """Why the session's user may not run this now, taken down in ACL LOG; None when it may.
-
-    `context`: where the command comes from, if that is not the client itself ("lua").
-    """
+def refusal(session: Session, command: Command, argv: Argv) -> ReplyError | None:
+    """Why the session's user may not run this now, taken down in ACL LOG; None when it may."""
     denial = session.user.denial(command, argv)
     if denial is None:
         return None
-    if not context:
-        session.last_command = command
-    take_down(session, denial.reason, context or context_of(session), denial.object, session.user.name)
-    return ReplyError("NOPERM " + REFUSED[denial.reason].format(errors.whole(denial.object)))
+    session.last_command = command
+    return _refusal(session, denial, context_of(session), TO_CLIENT)
 
 
 def refusal_in_exec(session: Session, command: Command, argv: Argv) -> ReplyError | None:
-    """As `refusal`, for a command that was allowed when MULTI queued it."""
+    """The same, for a command that was allowed when MULTI queued it."""
     denial = session.user.denial(command, argv)
-    if denial is None:
-        return None
-    take_down(session, denial.reason, "multi", denial.object, session.user.name)
-    return ReplyError(CHANGED.format(REASONS[denial.reason]))
+    return denial and _refusal(session, denial, "multi", IN_EXEC)
+
+
+def refusal_in_script(caller: Session, command: Command, argv: Argv) -> ReplyError | None:
+    """The same, for a command in a script."""
+    denial = caller.user.denial(command, argv)
+    return denial and _refusal(caller, denial, "lua", IN_SCRIPT)
+
+
+def _refusal(session: Session, denial: Denial, context: str, texts: Mapping[str, str]) -> ReplyError:
+    take_down(session, denial.reason, context, denial.object, session.user.name)
+    return ReplyError(texts[denial.reason].format(errors.whole(denial.object)))
 
 
 def context_of(session: Session) -> str:
