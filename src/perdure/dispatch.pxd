@@ -15,5 +15,8 @@ cpdef object execute(Session session, list argv)
 @cython.locals(server=Hot, ds=Dataset, started="long long", elapsed="long long")
 cpdef object run(Session session, Command command, list argv, again=*)
 
+@cython.locals(server=Hot, command=Command)
+cpdef object call_inside(Session session, script, list argv)
+
 @cython.locals(ds=Dataset, effects=list)
 cpdef object finish(Hot server)

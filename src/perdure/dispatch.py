@@ -23,6 +23,7 @@ from perdure_storage.types.entry import Collection
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from perdure.scripting.running import Run
     from perdure.server import Server
     from perdure_storage.keyspace import Keyspace
 
@@ -203,6 +204,60 @@ def exec_queue(session: Session) -> bytes:
             return session.encode(failure)
     server.let_go(committed=True)
     return b"".join(replies)
+
+
+def call_inside(session: Session, script: Run, argv: Argv) -> Any:
+    """Run a command for a script: a reply or a ReplyError. What it changes is part of the script's batch.
+
+    REQUIRES: `session.in_exec`.
+    """
+    server = session.server
+    command = server.lookup.get(argv[0])
+    if command is None or command.subcommands is not None:
+        found = find(server, argv)
+        if isinstance(found, ReplyError):
+            server.count_error(found)
+            return ReplyError("ERR Unknown Redis command called from script")
+        command = found
+    if not command.min_argc <= len(argv) <= command.max_argc:
+        misfit = ReplyError("ERR Wrong number of args calling Redis command from script")
+        server.count_error(misfit)
+        return misfit
+    if command.noscript or command.write or command.blocking or session.gate or server.gate:
+        refusal = _why_not_inside(session, script, command, argv)
+        if refusal is not None:
+            server.count_error(refusal)
+            return refusal
+    reply = run(session, command, argv)
+    if type(reply) is Park:
+        reply = reply.at_once
+    if command.readonly and script.caller.tracking is not None:
+        server.caches.remember(script.caller, command, argv)
+    return reply
+
+
+def _why_not_inside(session: Session, script: Run, command: Command, argv: Argv) -> ReplyError | None:
+    """The reason why a script may not run this command."""
+    server = session.server
+    if command.noscript:
+        return ReplyError("ERR This Redis command is not allowed from script")
+    if session.gate:
+        refusal = admission.refusal_in_script(script.caller, command, argv)
+        if refusal is not None:
+            return refusal
+    if command.blocking and command.name in (b"xread", b"xreadgroup") and b"BLOCK" in map(bytes.upper, argv):
+        return ReplyError(f"ERR {command.name.decode()} command is not allowed with BLOCK option from scripts")
+    if command.write:
+        if script.read_only:
+            return ReplyError("ERR Write commands are not allowed from read-only scripts.")
+        if server.gate:
+            refusal = server.why_no_writes(command, session)
+            if refusal is not None and not (script.allow_oom and refusal.text.startswith("OOM")):
+                return refusal
+        script.wrote = True
+    if server.monitors and not (command.skip_monitor or command.admin):
+        server.feed_monitors(session, argv)
+    return None
 
 
 def _admit(session: Session, command: Command, argv: Argv) -> bytes | None:

@@ -25,7 +25,7 @@ from perdure import cron
 from perdure.acl import Acl, admission
 from perdure.commands import FAMILIES
 from perdure.directives import ConfigError
-from perdure.dispatch import exec_queue, execute, find, finish, run_told
+from perdure.dispatch import call_inside, exec_queue, execute, find, finish, run_told
 from perdure.errors import ReplyError
 from perdure.hot import Hot
 from perdure.info import Rates, resident_bytes
@@ -36,6 +36,8 @@ from perdure.pubsub import PubSub
 from perdure.redaction import redacted
 from perdure.registry import Command, build_table, with_upper_case
 from perdure.resp import Raw
+from perdure.scripting.running import Stage
+from perdure.scripting.scripts import Scripts
 from perdure.session import Argv, Level, Park, Session, Watched
 from perdure.slowlog import SlowLog, threshold_ns
 from perdure.tracking import Caches
@@ -135,6 +137,8 @@ class Server(Hot):
         self.caches.limit(config.tracking_table_max_keys)
         self.trackers = self.caches.trackers
         self.held_back: list[tuple[Session, Raw]] | None = None
+        self.stage = Stage(self, find, call_inside)
+        self.scripts = Scripts(self.stage)
         self.migrations = Migrations(self)
         # state of the tick and of admission
         self.in_tick = False

@@ -21,6 +21,7 @@ from perdure.commands import (
     lists,
     migrate,
     pubsub,
+    scripting,
     sets,
     sorting,
     streams,
@@ -59,5 +60,6 @@ FAMILIES: Final[tuple[Family, ...]] = (
     migrate.COMMANDS,
     sorting.COMMANDS,
     pubsub.COMMANDS,
+    scripting.COMMANDS,
     hyperloglog.COMMANDS,
 )

@@ -1,0 +1,829 @@
+-- The walls around scripts, and the way in and out. Runs once in each interpreter, before any script.
+--
+-- What is true behind them:
+-- * Scripts hold no Python object: what they can call are closures of this file. A failure of Python comes back as
+--   values (text, FAILED) and is raised here.
+-- * Shared tables are seen through faces: empty tables whose metatable reads the real one and refuses to write. Lua 5.1
+--   has no readonly tables, so everything that could reach around a metatable is replaced below.
+-- * The environment of scripts, and of what they load, is a face; getfenv, setfenv, debug, io, os, package, print,
+--   newproxy and bytecode are out of reach.
+-- * A count hook looks at the clock (`host.tick`). To end a script it becomes a hook that raises at each instruction
+--   outside of this file, so that no pcall helps.
+
+local host, for_functions, version, version_num, period = ...
+
+local assert, error, getmetatable, ipairs, loadstring, next, pairs, pcall, rawget, rawset, select, setmetatable, tostring,
+    type, unpack, xpcall =
+    assert, error, getmetatable, ipairs, loadstring, next, pairs, pcall, rawget, rawset, select, setmetatable, tostring,
+    type, unpack, xpcall
+local string, table, math, coroutine, collectgarbage, setfenv, newproxy =
+    string, table, math, coroutine, collectgarbage, setfenv, newproxy
+local getinfo, sethook = debug.getinfo, debug.sethook
+local byte, format, gsub, sub, concat, insert, floor =
+    string.byte, string.format, string.gsub, string.sub, table.concat, table.insert, math.floor
+local create, resume = coroutine.create, coroutine.resume
+
+-- kinds of what Python returns besides a plain value, and of what `run` gives back
+local STATUS, FAILED, ENCODED, LIST = 1, 2, 3, 4
+
+local HERE = "perdure:sandbox"
+
+-- ending a script ---------------------------------------------------------------------------------------------------
+
+local killed
+
+local function die()
+    if getinfo(2, "S").short_src ~= HERE then
+        error(killed, 0)
+    end
+end
+
+local function look()
+    killed = host.tick()
+    if killed then
+        sethook(die, "", 1)
+        error(killed, 0)
+    end
+end
+
+local function watch_thread(thread)
+    if killed then
+        sethook(thread, die, "", 1)
+    else
+        sethook(thread, look, "", period)
+    end
+end
+
+-- faces -------------------------------------------------------------------------------------------------------------
+
+local behind = {}
+
+local function refuse()
+    error("Attempt to modify a readonly table", 2)
+end
+
+local function face(real, index)
+    local front = {}
+    behind[front] = real
+    return setmetatable(front, { __index = index or real, __newindex = refuse })
+end
+
+local function missing(name, level)
+    error("Script attempted to access nonexistent global variable '" .. tostring(name) .. "'", level + 1)
+end
+
+local strings_metatable = face({ __index = face(string) })
+local globals_metatable = face({ __index = function() end })
+
+local G = {}
+local ENV = face(G, nil)
+
+if for_functions then
+    -- while a library is loaded it sees nothing but this `redis`
+    getmetatable(ENV).__index = function(_, name)
+        local value
+        if host.loading then
+            value = name == "redis" and host.loading or nil
+        else
+            value = G[name]
+        end
+        if value == nil then
+            missing(name, 2)
+        end
+        return value
+    end
+else
+    setmetatable(G, {
+        __index = function(_, name)
+            missing(name, 2)
+        end,
+    })
+end
+
+local function no_faces(t)
+    if behind[t] then
+        error("Attempt to modify a readonly table", 0)
+    end
+end
+
+-- base library ------------------------------------------------------------------------------------------------------
+
+for _, name in ipairs({
+    "_VERSION", "assert", "error", "gcinfo", "ipairs", "rawequal", "select", "tonumber", "tostring", "type", "unpack",
+}) do
+    G[name] = _G[name]
+end
+
+G._G = ENV
+
+function G.getmetatable(value)
+    if type(value) == "string" then
+        return strings_metatable
+    end
+    if behind[value] then
+        return value == ENV and globals_metatable or nil
+    end
+    return getmetatable(value)
+end
+
+function G.setmetatable(t, meta)
+    no_faces(t)
+    if type(meta) == "table" and rawget(meta, "__gc") ~= nil then
+        return setmetatable(t, meta) -- tables have no finalizers in 5.1
+    end
+    return setmetatable(t, meta)
+end
+
+function G.rawset(t, key, value)
+    no_faces(t)
+    return rawset(t, key, value)
+end
+
+function G.rawget(t, key)
+    return rawget(behind[t] or t, key)
+end
+
+function G.next(t, key)
+    return next(behind[t] or t, key)
+end
+
+function G.pairs(t)
+    if behind[t] then
+        local real = behind[t]
+        return function(_, key)
+            return next(real, key)
+        end, t, nil
+    end
+    return pairs(t)
+end
+
+-- An error of redis.call is a table; whoever catches it gets its text, as in Redis.
+local function caught(ok, value, ...)
+    if not ok then
+        if type(value) == "table" and type(value.err) == "string" then
+            value = value.err
+        elseif type(value) == "userdata" then
+            value = "internal error"
+        end
+        return false, value
+    end
+    return ok, value, ...
+end
+
+function G.pcall(...)
+    return caught(pcall(...))
+end
+
+function G.xpcall(body, handler)
+    return xpcall(body, handler)
+end
+
+function G.collectgarbage(option, ...)
+    if option == nil or option == "collect" or option == "count" or option == "step" then
+        return collectgarbage(option, ...)
+    end
+    return 0
+end
+
+local function load_text(text, name)
+    if type(text) == "number" then
+        text = tostring(text)
+    end
+    if byte(text, 1) == 27 then
+        return nil, "attempt to load chunk with wrong mode"
+    end
+    local chunk, problem = loadstring(text, name)
+    if chunk then
+        return setfenv(chunk, ENV)
+    end
+    return nil, problem
+end
+
+function G.loadstring(text, name)
+    if type(text) ~= "string" and type(text) ~= "number" then
+        error("bad argument #1 to 'loadstring' (string expected, got " .. type(text) .. ")", 2)
+    end
+    return load_text(text, name == nil and text or tostring(name))
+end
+
+function G.load(reader, name)
+    local parts = {}
+    while true do
+        local part = reader()
+        if part == nil or part == "" then
+            break
+        end
+        if type(part) ~= "string" then
+            return nil, "reader function must return a string"
+        end
+        parts[#parts + 1] = part
+    end
+    return load_text(concat(parts), name == nil and "=(load)" or tostring(name))
+end
+
+-- string, table, math, coroutine ------------------------------------------------------------------------------------
+
+local rep = string.rep
+
+function string.rep(text, times)
+    text = type(text) == "number" and tostring(text) or text
+    if type(text) ~= "string" or type(times) ~= "number" and type(times) ~= "string" then
+        return rep(text, times)
+    end
+    local room = host.room
+    if text == "" then
+        return ""
+    end
+    if #text * (tonumber(times) or 0) > room then
+        error("not enough memory", 0)
+    end
+    return rep(text, times)
+end
+
+local patterns = host.patterns(string, error, HERE)
+for name, searcher in pairs(patterns) do
+    string[name] = searcher
+end
+
+function table.insert(t, ...)
+    no_faces(t)
+    return insert(t, ...)
+end
+
+local foreach = table.foreach
+function table.foreach(t, visit)
+    return foreach(behind[t] or t, visit)
+end
+
+function coroutine.create(body)
+    local thread = create(body)
+    watch_thread(thread)
+    return thread
+end
+
+local function passed_on(ok, ...)
+    if not ok then
+        error((...), 0)
+    end
+    return ...
+end
+
+function coroutine.wrap(body)
+    local thread = create(body)
+    watch_thread(thread)
+    return function(...)
+        return passed_on(resume(thread, ...))
+    end
+end
+
+-- The generator of drand48, so that a seed gives the numbers it gives in Redis. Nobody seeds it for a script: what the
+-- log gets are effects, so scripts need not repeat themselves.
+local high, low = host.seed % 0x1000000, floor(host.seed / 0x1000000) -- 24 bits each of the state
+
+local function start_at(n)
+    n = n % 0x100000000
+    high, low = floor(n / 256), (n % 256) * 65536 + 0x330E
+end
+
+local function draw()
+    local product = low * 0xE66D + 0xB -- the factor is 0x5DEECE66D, split so that no product needs more than 53 bits
+    local carry = floor(product / 0x1000000)
+    local next_low = product % 0x1000000
+    local middle = low * 0x5DEEC -- times 2^16
+    local shifted = (middle % 0x100) * 65536 + next_low
+    carry = carry + floor(middle / 0x100) + floor(shifted / 0x1000000)
+    next_low = shifted % 0x1000000
+    high = (high * 0xE66D + (high * 0x5DEEC % 0x100) * 65536 + carry) % 0x1000000
+    low = next_low
+    return high * 128 + floor(low / 131072) -- the upper 31 bits
+end
+
+function math.randomseed(n)
+    n = tonumber(n)
+    if not n then
+        error("bad argument #1 to 'randomseed' (number expected)", 2)
+    end
+    start_at(n < 0 and -floor(-n) or floor(n))
+end
+
+function math.random(m, n)
+    local r = (draw() % 0x7FFFFFFF) / 0x7FFFFFFF
+    if m == nil then
+        return r
+    end
+    if n == nil then
+        m, n = 1, m
+    end
+    m, n = tonumber(m), tonumber(n)
+    if not m or not n then
+        error("bad argument to 'random' (number expected)", 2)
+    end
+    if m > n then
+        error("bad argument #2 to 'random' (interval is empty)", 2)
+    end
+    return floor(r * (n - m + 1)) + m
+end
+
+for _, name in ipairs({ "string", "table", "math", "coroutine" }) do
+    G[name] = face(_G[name])
+end
+
+-- redis -------------------------------------------------------------------------------------------------------------
+
+local redis = {}
+local call = host.call
+
+local function settle(value, kind)
+    if kind == nil then
+        return value
+    end
+    if kind == STATUS then
+        return { ok = value }
+    end
+    if kind == FAILED then
+        error({ err = value, ignore_error_stats_update = true }, 0)
+    end
+    return nil
+end
+
+local function settle_protected(value, kind)
+    if kind == nil then
+        return value
+    end
+    if kind == STATUS then
+        return { ok = value }
+    end
+    if kind == FAILED then
+        return { err = value, ignore_error_stats_update = true }
+    end
+    return nil
+end
+
+function redis.call(...)
+    return settle(call(...))
+end
+
+function redis.pcall(...)
+    return settle_protected(call(...))
+end
+
+-- A plain function of the host: a failure is a Lua error at the caller's line.
+-- What Python counts: values, or false and a complaint, which becomes an error at the caller's line.
+local function accept(value, ...)
+    if value == false then
+        error((...), 3)
+    end
+    return value, ...
+end
+
+local function expose(f)
+    return function(...)
+        return accept(f(...))
+    end
+end
+
+-- What goes wrong in these is told as redis.call tells it: without a position.
+local function api(f)
+    return function(...)
+        return settle(f(...))
+    end
+end
+
+for _, name in ipairs({ "sha1hex", "log", "setresp", "set_repl", "acl_check_cmd" }) do
+    redis[name] = api(host[name])
+end
+
+local function reply_maker(field, first)
+    return function(...)
+        local text = ...
+        if select("#", ...) ~= 1 or type(text) ~= "string" then
+            return { err = "ERR wrong number or type of arguments", ignore_error_stats_update = true }
+        end
+        if field == "err" then
+            if byte(text, 1) == 45 then
+                text = sub(text, 2)
+            elseif not text:find(" ", 1, true) then
+                text = "ERR " .. text
+            end
+        end
+        return { [field] = text }
+    end
+end
+
+redis.error_reply = reply_maker("err")
+redis.status_reply = reply_maker("ok")
+
+function redis.replicate_commands()
+    return true
+end
+
+function redis.breakpoint()
+    return false
+end
+
+function redis.debug() end
+
+redis.LOG_DEBUG, redis.LOG_VERBOSE, redis.LOG_NOTICE, redis.LOG_WARNING = 0, 1, 2, 3
+redis.REPL_NONE, redis.REPL_AOF, redis.REPL_SLAVE, redis.REPL_REPLICA, redis.REPL_ALL = 0, 1, 2, 2, 3
+redis.REDIS_VERSION, redis.REDIS_VERSION_NUM = version, version_num
+if for_functions then
+    redis.replicate_commands, redis.breakpoint, redis.debug = nil, nil, nil
+end
+G.redis = face(redis)
+
+-- libraries ---------------------------------------------------------------------------------------------------------
+
+local null = newproxy()
+G.cjson = face(host.cjson(null, HERE))
+G.cmsgpack = face(host.cmsgpack(null, HERE))
+
+local bit = {}
+for name, f in pairs(host.bit) do
+    bit[name] = expose(f)
+end
+G.bit = face(bit)
+
+G.struct = face({
+    pack = expose(host.struct_pack),
+    size = expose(host.struct_size),
+    unpack = expose(host.struct_unpack),
+})
+
+-- replies -----------------------------------------------------------------------------------------------------------
+
+local protocol = 2
+
+local one_line = function(text)
+    return (gsub(text, "[\r\n]", " "))
+end
+
+local encode
+
+local function bulk(text)
+    return "$" .. #text .. "\r\n" .. text .. "\r\n"
+end
+
+local function double(number)
+    if number ~= number then
+        return "nan"
+    elseif number == math.huge then
+        return "inf"
+    elseif number == -math.huge then
+        return "-inf"
+    end
+    return format("%.17g", number)
+end
+
+-- A script that speaks RESP2 knows no false: it is null.
+local function boolean(value)
+    if host.script_protocol == 3 then
+        return protocol == 3 and (value and "#t\r\n" or "#f\r\n") or value and ":1\r\n" or ":0\r\n"
+    end
+    return value and ":1\r\n" or protocol == 3 and "_\r\n" or "$-1\r\n"
+end
+
+local function encode_members(out, members, depth, as_map)
+    local count, at = 0, #out + 1
+    out[at] = ""
+    for key, value in next, members do
+        encode(out, key, depth)
+        if as_map then
+            encode(out, value, depth)
+        end
+        count = count + 1
+    end
+    if protocol == 3 then
+        out[at] = (as_map and "%" or "~") .. count .. "\r\n"
+    else
+        out[at] = "*" .. (as_map and 2 * count or count) .. "\r\n"
+    end
+end
+
+local function encode_table(out, value, depth)
+    if depth > 100 then
+        out[#out + 1] = "-ERR reached lua stack limit\r\n"
+        return
+    end
+    local field = rawget(value, "err")
+    if type(field) == "string" then
+        out[#out + 1] = "-" .. one_line(field) .. "\r\n"
+        return
+    end
+    field = rawget(value, "ok")
+    if type(field) == "string" then
+        out[#out + 1] = "+" .. one_line(field) .. "\r\n"
+        return
+    end
+    field = rawget(value, "double")
+    if type(field) == "number" then
+        out[#out + 1] = protocol == 3 and "," .. double(field) .. "\r\n" or bulk(double(field))
+        return
+    end
+    field = rawget(value, "map")
+    if type(field) == "table" then
+        return encode_members(out, field, depth, true)
+    end
+    field = rawget(value, "set")
+    if type(field) == "table" then
+        return encode_members(out, field, depth, false)
+    end
+    field = rawget(value, "big_number")
+    if type(field) == "string" then
+        out[#out + 1] = protocol == 3 and "(" .. one_line(field) .. "\r\n" or bulk(field)
+        return
+    end
+    field = rawget(value, "verbatim_string")
+    if type(field) == "table" then
+        local text, kind = rawget(field, "string"), rawget(field, "format")
+        if type(text) == "string" and type(kind) == "string" then
+            out[#out + 1] = protocol == 3
+                and "=" .. #text + 4 .. "\r\n" .. sub(kind .. "   ", 1, 3) .. ":" .. text .. "\r\n"
+                or bulk(text)
+            return
+        end
+    end
+    local at, count = #out + 1, 0
+    out[at] = ""
+    while true do
+        local item = rawget(value, count + 1)
+        if item == nil then
+            break
+        end
+        count = count + 1
+        encode(out, item, depth)
+    end
+    out[at] = "*" .. count .. "\r\n"
+end
+
+function encode(out, value, depth)
+    local kind = type(value)
+    if kind == "string" then
+        out[#out + 1] = "$" .. #value .. "\r\n" .. value .. "\r\n"
+    elseif kind == "number" then
+        out[#out + 1] = format(":%d\r\n", value)
+    elseif kind == "boolean" then
+        out[#out + 1] = boolean(value)
+    elseif kind == "table" then
+        encode_table(out, behind[value] or value, depth + 1)
+    else
+        out[#out + 1] = protocol == 3 and "_\r\n" or "$-1\r\n"
+    end
+end
+
+-- running -----------------------------------------------------------------------------------------------------------
+
+-- Where in the script an error came from: the innermost function that is the user's.
+local source, line
+
+local function locate()
+    for level = 3, 1000 do
+        local info = getinfo(level, "Sl")
+        if not info then
+            break
+        end
+        if info.short_src == "user_script" or info.short_src == "user_function" then
+            return info.source, info.currentline
+        end
+    end
+    return nil
+end
+
+local function report(problem)
+    source, line = locate()
+    if type(problem) == "table" and type(rawget(problem, "err")) == "string" then
+        return problem
+    end
+    local text = type(problem) == "userdata" and "internal error" or tostring(problem)
+    return { err = "ERR " .. text }
+end
+
+local function outcome(ok, value)
+    if ok then
+        local kind = type(value)
+        if kind == "string" or kind == "number" then
+            return value
+        elseif kind == "table" then
+            local text = rawget(value, "err")
+            if type(text) == "string" then
+                return text, FAILED, rawget(value, "ignore_error_stats_update") and true or false
+            end
+            text = rawget(value, "ok")
+            if type(text) == "string" then
+                return text, STATUS
+            end
+            local out = {}
+            encode(out, value, 0)
+            return concat(out), ENCODED
+        elseif kind == "boolean" then
+            return boolean(value), ENCODED
+        end
+        return nil
+    end
+    if type(value) == "table" then
+        local counted = rawget(value, "ignore_error_stats_update") and true or false
+        return value.err, FAILED, counted, source, line
+    end
+    return "ERR " .. tostring(value), FAILED, false
+end
+
+local entry = {}
+
+local function rearm()
+    killed = nil
+    sethook(look, "", period)
+end
+
+entry.rearm = rearm
+
+function entry.set_protocol(version_of_client)
+    protocol = version_of_client
+end
+
+function entry.set_script_protocol(version_of_script)
+    host.script_protocol = version_of_script
+end
+
+function entry.set_room(bytes)
+    host.room = bytes
+end
+
+-- compile_script(text): a function (number of keys, first key or argument, further arguments...), which for more than
+-- one key is (number, table of keys, table of arguments); or nil and what is wrong with the text. What the function
+-- returns: see `outcome`.
+function entry.compile_script(text)
+    if byte(text, 1) == 27 then
+        return nil, "attempt to load a binary chunk"
+    end
+    local body, problem = loadstring(text, "@user_script")
+    if not body then
+        return nil, problem
+    end
+    setfenv(body, ENV)
+    return function(number, first, ...)
+        if number == 1 then
+            G.KEYS, G.ARGV = { first }, { ... }
+        elseif number == 0 then
+            G.KEYS, G.ARGV = {}, { first, ... }
+        else
+            G.KEYS, G.ARGV = first, (...)
+        end
+        source = nil
+        return outcome(xpcall(body, report))
+    end
+end
+
+-- functions ---------------------------------------------------------------------------------------------------------
+
+if for_functions then
+    local registered
+    local fields = { function_name = true, callback = true, flags = true, description = true }
+    local known = host.flags
+
+    local function name_of(value, complaint)
+        if type(value) == "number" then
+            value = tostring(value)
+        end
+        if type(value) ~= "string" then
+            error({ err = complaint }, 0)
+        end
+        return value
+    end
+
+    local function named_arguments(given)
+        if type(given) ~= "table" then
+            error({
+                err = "ERR calling redis.register_function with a single argument is only applicable to Lua table "
+                    .. "(representing named arguments).",
+            }, 0)
+        end
+        local name, callback, flags, description
+        for key, value in next, given do
+            if key == "function_name" then
+                name = name_of(value, "ERR function_name argument given to redis.register_function must be a string")
+            elseif key == "description" then
+                description = name_of(value, "ERR description argument given to redis.register_function must be a string")
+            elseif key == "callback" then
+                if type(value) ~= "function" then
+                    error({ err = "ERR callback argument given to redis.register_function must be a function" }, 0)
+                end
+                callback = value
+            elseif key == "flags" then
+                if type(value) ~= "table" then
+                    error({
+                        err = "ERR flags argument to redis.register_function must be a table representing function flags",
+                    }, 0)
+                end
+                flags = {}
+                for _, flag in ipairs(value) do
+                    if type(flag) ~= "string" or not known[flag] then
+                        error({ err = "ERR unknown flag given" }, 0)
+                    end
+                    flags[#flags + 1] = flag
+                end
+            else
+                error({ err = "ERR unknown argument given to redis.register_function" }, 0)
+            end
+        end
+        if not name then
+            error({ err = "ERR redis.register_function must get a function name argument" }, 0)
+        end
+        if not callback then
+            error({ err = "ERR redis.register_function must get a callback argument" }, 0)
+        end
+        return name, callback, flags or {}, description
+    end
+
+    local function register(...)
+        if not registered then
+            error({ err = "ERR redis.register_function can only be called on FUNCTION LOAD command" }, 0)
+        end
+        local count = select("#", ...)
+        if count < 1 or count > 2 then
+            error({ err = "ERR wrong number of arguments to redis.register_function" }, 0)
+        end
+        local name, callback, flags, description
+        if count == 1 then
+            name, callback, flags, description = named_arguments((...))
+        else
+            name, callback = ...
+            name = name_of(name, "ERR first argument to redis.register_function must be a string")
+            if type(callback) ~= "function" then
+                error({ err = "ERR second argument to redis.register_function must be a function" }, 0)
+            end
+            flags = {}
+        end
+        if name == "" or name:find("[^%w_]") then
+            error({
+                err = "ERR Library names can only contain letters, numbers, or underscores(_) and must be at least one "
+                    .. "character long",
+            }, 0)
+        end
+        for _, other in ipairs(registered) do
+            if other.name == name then
+                error({ err = "ERR Function already exists in the library" }, 0)
+            end
+        end
+        local keys, args
+        local function body()
+            return callback(keys, args)
+        end
+        registered[#registered + 1] = {
+            name = name,
+            flags = flags,
+            description = description,
+            run = function(number, first, ...)
+                if number == 1 then
+                    keys, args = { first }, { ... }
+                elseif number == 0 then
+                    keys, args = {}, { first, ... }
+                else
+                    keys, args = first, (...)
+                end
+                source = nil
+                return outcome(xpcall(body, report))
+            end,
+        }
+    end
+
+    local loading = {
+        register_function = register,
+        log = redis.log,
+        REDIS_VERSION = version,
+        REDIS_VERSION_NUM = version_num,
+        LOG_DEBUG = 0,
+        LOG_VERBOSE = 1,
+        LOG_NOTICE = 2,
+        LOG_WARNING = 3,
+    }
+    setmetatable(loading, {
+        __index = function(_, name)
+            if host.loading then
+                missing(name, 2)
+            end
+        end,
+    })
+    local loading_face = face(loading)
+
+    -- (list of registered functions) or (nil, problem, did it compile?)
+    function entry.load_library(text)
+        if byte(text, 1) == 27 then
+            return nil, "attempt to load a binary chunk", false
+        end
+        local body, problem = loadstring(text, "@user_function")
+        if not body then
+            return nil, problem, false
+        end
+        setfenv(body, ENV)
+        registered, host.loading = {}, loading_face
+        local ok, failure = xpcall(body, report)
+        local found = registered
+        registered, host.loading = nil, nil
+        if ok then
+            return found
+        end
+        return nil, type(failure) == "table" and failure.err or "ERR " .. tostring(failure), true
+    end
+end
+
+rearm()
+return entry

@@ -1,0 +1,243 @@
+"""A script at work: who called it, what it may do, and what it asks of the server.
+
+Everything between the first and the last command of a script is one open transaction. The commands run for a session
+of their own, `actor`: it has the caller's database and rights, and SELECT or redis.setresp in it end with the script.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any, Final
+
+from perdure.errors import ReplyError
+from perdure.resp import Raw, Reply
+from perdure.scripting.convert import ENCODED, FAILED, STATUS, to_lua
+from perdure.scripting.sandbox import LuaError, OutOfMemory, Sandbox
+from perdure.session import Argv, Session
+
+if TYPE_CHECKING:
+    from perdure.registry import Command
+    from perdure.server import Server
+
+log = logging.getLogger("perdure")
+
+FEW: Final = 100
+"""So many arguments are passed on the stack; more go in tables."""
+LEVELS: Final = (logging.DEBUG, logging.INFO, logging.INFO, logging.WARNING)
+VERSION: Final = (b"7.0.15", 0x00070000 | 15)
+
+
+class Rules:
+    """What a script has declared about itself. `declared`: it has a shebang, so its flags count; without one Redis
+    judges each command instead."""
+
+    __slots__ = ("allow_oom", "declared", "no_writes")
+
+    def __init__(self, flags: frozenset[str] = frozenset(), *, declared: bool = False) -> None:
+        self.declared = declared
+        self.no_writes = "no-writes" in flags
+        self.allow_oom = "allow-oom" in flags
+
+
+class Run:
+    """One script or function from its call to its reply."""
+
+    __slots__ = ("allow_oom", "caller", "doomed", "function", "name", "protocol", "read_only", "sandbox", "since", "wrote")
+
+    def __init__(self, caller: Session, name: str, rules: Rules, *, read_only: bool, function: bool) -> None:
+        self.caller = caller
+        self.name = name
+        self.function = function
+        self.read_only = read_only or rules.no_writes
+        self.allow_oom = rules.allow_oom
+        self.protocol = 2
+        self.wrote = False
+        self.doomed = b""
+        self.since = perf_counter_ns()
+        self.sandbox: Sandbox
+
+
+class Stage:
+    """Where scripts run, one at a time. `find` and `call` are dispatch's: what a command is, and running one for a
+    script."""
+
+    def __init__(
+        self,
+        server: Server,
+        find: Callable[[Server, Argv], Command | ReplyError],
+        call: Callable[[Session, Run, Argv], Any],
+    ) -> None:
+        self.server = server
+        self._find = find
+        self._call = call
+        self._actor: Session | None = None
+        self.run: Run | None = None
+        self._protocols: dict[Sandbox, int] = {}
+
+    @property
+    def actor(self) -> Session:
+        """The session that the commands of scripts run for."""
+        if self._actor is None:
+            self._actor = Session(self.server, 0)
+            self._actor.address = "lua"
+            self._actor.in_exec = True
+        return self._actor
+
+    def perform(self, run: Run, sandbox: Sandbox, body: Callable[..., Any], count: int, args: list[bytes]) -> Reply:
+        """Run a compiled script with the first `count` of `args` as keys. Raises ReplyError with the script's error."""
+        server, caller, actor = self.server, run.caller, self.actor
+        actor.ds, actor.db, actor.user, actor.protocol = caller.ds, caller.db, caller.user, 2
+        actor.gate = not caller.user.unrestricted
+        if self._protocols.get(sandbox) != caller.protocol:
+            self._protocols[sandbox] = caller.protocol
+            sandbox.set_protocol(caller.protocol)
+        alone = not caller.in_exec
+        if alone:
+            server.hold_back()
+        run.sandbox = sandbox
+        self.run = run
+        try:
+            if count < 2 and len(args) < FEW:
+                outcome = body(count, *args)
+            else:
+                outcome = body(-1, sandbox.new_table(args[:count]), sandbox.new_table(args[count:]))
+        except OutOfMemory:
+            outcome = b"ERR not enough memory", FAILED, False
+        except LuaError as error:
+            outcome = b"ERR " + str(error).partition("\n")[0].encode("latin-1", "replace"), FAILED, False
+        finally:
+            self.run = None
+            if run.protocol != 2:
+                sandbox.set_script_protocol(2)
+            if alone:
+                failure = server.finish() if actor.ds.effects or actor.ds.touched else None
+                server.let_go(committed=failure is None)
+        if alone and failure is not None:
+            return failure
+        kind = type(outcome)
+        if kind is bytes or outcome is None or kind is int:
+            plain: Reply = outcome
+            return plain
+        if kind is float:
+            return truncated(outcome)
+        return self._told(run, sandbox, outcome)
+
+    def _told(self, run: Run, sandbox: Sandbox, outcome: tuple[Any, ...]) -> Reply:
+        """The reply for what is no plain value."""
+        value, kind, *rest = outcome
+        if kind == ENCODED:
+            return Raw(value)
+        text: str = value.decode("latin-1")
+        if kind == STATUS:
+            return text
+        _, *where = rest
+        if run.doomed or "not enough memory" in text:
+            sandbox.recover()
+        if len(where) == 2 and where[0] is not None:
+            text = f"{text} script: {run.name}, on {where[0].decode('latin-1')}:{where[1]}."
+        return ReplyError(text)
+
+    # -- what scripts ask ----------------------------------------------------------------------------------------
+
+    def host(self) -> dict[bytes, Any]:
+        """The callables that sandbox.lua wraps."""
+        return {
+            b"call": self.call,
+            b"tick": self.tick,
+            b"log": self.log,
+            b"sha1hex": self.sha1hex,
+            b"setresp": self.setresp,
+            b"set_repl": self.set_repl,
+            b"acl_check_cmd": self.acl_check_cmd,
+        }
+
+    def call(self, *args: Any) -> Any:
+        """redis.call and redis.pcall."""
+        run = self.run
+        assert run is not None
+        argv = list(args)
+        for at, arg in enumerate(argv):
+            if type(arg) is not bytes:
+                word = as_argument(arg)
+                if word is None:
+                    return b"ERR Lua redis lib command arguments must be strings or integers", FAILED
+                argv[at] = word
+        if not argv:
+            return b"ERR Please specify at least one argument for this redis lib call", FAILED
+        reply = self._call(self.actor, run, argv)
+        kind = type(reply)
+        if kind is bytes or kind is int:
+            return reply
+        return to_lua(reply, run.sandbox.new_table, run.protocol)
+
+    def kill(self, *, function: bool) -> None:
+        """SCRIPT KILL, FUNCTION KILL: end what is running. Raises ReplyError when that cannot be."""
+        raise ReplyError("NOTBUSY No scripts in execution right now.")
+
+    def tick(self) -> Any:
+        """Called every now and then while a script runs; what it returns ends the script."""
+        return None
+
+    def log(self, *args: Any) -> Any:
+        if len(args) < 2:
+            return b"ERR redis.log() requires two arguments or more.", FAILED
+        level = args[0]
+        if type(level) is not int and type(level) is not float:
+            return b"ERR First argument must be a number (log level).", FAILED
+        if not 0 <= level < len(LEVELS):
+            return b"ERR Invalid debug level.", FAILED
+        words = [as_argument(arg) for arg in args[1:]]
+        log.log(LEVELS[int(level)], "%s", b" ".join(word for word in words if word is not None).decode("latin-1"))
+        return None
+
+    def sha1hex(self, *args: Any) -> Any:
+        if len(args) != 1:
+            return b"ERR wrong number of arguments", FAILED
+        return hashlib.sha1(as_argument(args[0]) or b"").hexdigest().encode()
+
+    def setresp(self, *args: Any) -> Any:
+        if len(args) != 1:
+            return b"ERR redis.setresp() requires one argument.", FAILED
+        if args[0] not in (2, 3):
+            return b"ERR RESP version must be 2 or 3.", FAILED
+        run = self.run
+        assert run is not None
+        run.protocol = self.actor.protocol = int(args[0])
+        run.sandbox.set_script_protocol(run.protocol)
+        return None
+
+    def set_repl(self, *args: Any) -> Any:
+        """Accepted: what a script changes is always logged."""
+        if len(args) != 1:
+            return b"ERR redis.set_repl() requires two arguments.", FAILED
+        if type(args[0]) is not int or not 0 <= args[0] <= 3:
+            return b"ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.", FAILED
+        return None
+
+    def acl_check_cmd(self, *args: Any) -> Any:
+        if not args:
+            return b"ERR Please specify at least one argument for this redis lib call", FAILED
+        argv = [as_argument(arg) or b"" for arg in args]
+        command = self._find(self.server, argv)
+        if isinstance(command, ReplyError):
+            return b"ERR Invalid command passed to redis.acl_check_cmd()", FAILED
+        return self.actor.user.denial(command, argv) is None
+
+
+def as_argument(value: Any) -> bytes | None:
+    """A Lua value as an argument of a command; None when it cannot be one."""
+    if type(value) is bytes:
+        return value
+    if type(value) is int:
+        return b"%d" % value if abs(value) < 10**17 else b"%.17g" % value
+    if type(value) is float:
+        return b"-nan" if value != value else b"%.17g" % value
+    return None
+
+
+def truncated(number: float) -> int:
+    """A Lua number as an integer reply, as a C program converts it."""
+    return int(number) if -(2.0**63) <= number < 2.0**63 else -(1 << 63)
