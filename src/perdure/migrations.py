@@ -129,8 +129,11 @@ class Migration:
         if link is None:
             try:
                 link = Link(order.address, order.timeout)
-            except (OSError, UnicodeError):
+            except (socket.gaierror, TimeoutError, UnicodeError):
                 self.refusal = ReplyError("IOERR error or timeout connecting to the client")
+                return None
+            except OSError:  # Redis notices a refused connection when it writes
+                self.refusal = ReplyError("IOERR error or timeout writing to target instance")
                 return None
         else:
             link.reused = True

@@ -33,9 +33,13 @@ NOT_ALLOWED: Final = "ERR {} option of SORT denied due to insufficient ACL permi
 
 
 class Wishes:
-    """What SORT has been asked: see `parse`. `by` is None where elements are compared themselves."""
+    """What SORT has been asked: see `parse`. `by` is None where elements are compared themselves.
 
-    def __init__(self) -> None:
+    `repeatable`: the order must not be left to chance, since it will be stored or a script decides by it.
+    """
+
+    def __init__(self, *, repeatable: bool) -> None:
+        self.repeatable = repeatable
         self.descending = self.letters = self.unsorted = False
         self.start, self.count = 0, -1
         self.by: bytes | None = None
@@ -53,6 +57,7 @@ class Wishes:
                 self.start, self.count = (integer_between(raw, INT_MIN, INT_MAX) for raw in (start, count))
             elif word == b"STORE" and may_store:
                 self.store = words.take()
+                self.repeatable = True
             elif word == b"BY":
                 self.by = words.take()
                 constant = b"*" not in _c_string(self.by)
@@ -75,7 +80,7 @@ def _sort(name: bytes, *, may_store: bool) -> Callable[[Session, Args], Reply]:
             user = ctx.user
             return user.unrestricted or user.reads_all_keys(ctx.server.commands[name], [name, *args])
 
-        wishes = Wishes()
+        wishes = Wishes(repeatable=ctx.server.stage.run is not None)
         wishes.parse(Words(args, 1), may_store=may_store, may_read_all=may_read_all)
         db = ctx.db
         chosen = _chosen(db, args[0], wishes)
@@ -121,7 +126,7 @@ def _chosen(db: Keyspace, key: bytes, wishes: Wishes) -> list[bytes]:
 
 def _elements(entry: List | Set | ZSet, wishes: Wishes) -> list[bytes]:
     if isinstance(entry, Set):
-        if wishes.unsorted and wishes.store is not None:  # what is stored must not depend on chance
+        if wishes.unsorted and wishes.repeatable:
             wishes.unsorted, wishes.letters, wishes.by = False, True, None
         return [*entry.members]
     if isinstance(entry, List):
