@@ -94,7 +94,7 @@ class User:
         self.enabled, self.no_password, self.payload = other.enabled, other.no_password, other.payload
         self.passwords = other.passwords.copy()
         self.selectors = [selector.copy() for selector in other.selectors]
-        self.unrestricted = any(selector.unrestricted for selector in self.selectors)
+        self.unrestricted = other.unrestricted
 
     # -- rules ---------------------------------------------------------------------------------------------------
 
