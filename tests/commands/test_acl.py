@@ -222,6 +222,24 @@ SCRIPTS = {
         1 ACL DRYRUN ada MGET m1 a
         1 ACL DRYRUN ada AUTH x
     """,
+    "scripts": """
+        1 ACL SETUSER ada on nopass ~a %R~r &c +eval +eval_ro +get +set +publish +config|get
+        2 AUTH ada x
+        2 EVAL 'return redis.pcall("get", KEYS[1])' 1 a
+        2 EVAL 'return redis.pcall("get", "b")' 0
+        2 EVAL 'return redis.pcall("set", "r", "1")' 0
+        2 EVAL 'return redis.pcall("del", "a")' 0
+        2 EVAL 'return redis.pcall("publish", "d", "x")' 0
+        2 EVAL 'return 1' 1 b
+        2 EVAL 'return 1' 1 r
+        2 EVAL_RO 'return 1' 1 r
+        2 EVALSHA x 0
+        2 EVAL 'return redis.acl_check_cmd("get", "a")' 0
+        2 EVAL 'return redis.acl_check_cmd("get", "b")' 0
+        2 EVAL 'return redis.acl_check_cmd("set", "r", "x")' 0
+        2 EVAL 'return redis.acl_check_cmd("config", "set", "x", "y")' 0
+        2 EVAL 'return redis.acl_check_cmd("config", "get", "x")' 0
+    """,
     "who was deleted is gone": """
         1 ACL SETUSER ada on nopass +@all
         2 AUTH ada x
