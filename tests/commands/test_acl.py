@@ -105,8 +105,9 @@ SCRIPTS = {
         1 ACL GETUSER ada
         1 ACL SETUSER ada clearselectors skip-sanitize-payload ''
         1 ACL GETUSER ada
-        1 ACL SETUSER ada reset
+        1 ACL SETUSER ada reset >two
         1 ACL GETUSER ada
+        1 ACL LIST
         1 ACL SETUSER ada %RW~*
         1 ACL SETUSER ada ~x
         1 ACL USERS

@@ -157,11 +157,9 @@ class User:
 
     def rule_text(self) -> bytes:
         """The rules that make a new user what this one is."""
-        words = self.flags()
-        words[1 + self.no_password : 1 + self.no_password] = [b"#" + hash_ for hash_ in self.passwords]
-        words.append(self.root.rule_text())
-        words += [b"(%b)" % selector.rule_text() for selector in self.selectors[1:]]
-        return b" ".join(words)
+        passwords = [b"#" + hash_ for hash_ in self.passwords]
+        further = [b"(%b)" % selector.rule_text() for selector in self.selectors[1:]]
+        return b" ".join([*self.flags(), *passwords, self.root.rule_text(), *further])
 
     # -- what they allow -----------------------------------------------------------------------------------------
 
