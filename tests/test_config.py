@@ -248,7 +248,7 @@ def test_what_cannot_be_loaded_is_explained(name: str, words: list[str], problem
 
 
 def test_settings_that_must_not_be_ignored_are_refused_but_their_default_is_fine() -> None:
-    for name, text in (("tls-port", "1"), ("replicaof", "host 1"), ("activedefrag", "yes")):
+    for name, text in (("cluster-enabled", "yes"), ("replicaof", "host 1"), ("activedefrag", "yes")):
         with pytest.raises(ConfigError):
             Config().load(name, text.split())
         Config().load(name, [BY_NAME[name].default])

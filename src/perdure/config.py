@@ -57,6 +57,20 @@ class Config:
     tcp_backlog: int
     tcp_keepalive: int
     timeout: int
+    tls_port: int
+
+    tls_cert_file: str
+    tls_key_file: str
+    tls_key_file_pass: str
+    tls_ca_cert_file: str
+    tls_ca_cert_dir: str
+    tls_auth_clients: str
+    tls_protocols: tuple[str, ...]
+    tls_ciphers: str
+    tls_ciphersuites: str
+    tls_prefer_server_ciphers: bool
+    tls_dh_params_file: str
+    tls_session_caching: bool
 
     maxclients: int
     proto_max_bulk_len: int

@@ -7,8 +7,8 @@ path also gets an annotation in `perdure.config.Config`.
 Names, defaults and ranges are those of Redis 7.0, so that clients, tools and test suites find what they ask for; the
 defaults that differ are those of a server that is durable and private unless told otherwise. Half of the directives
 steer machinery that Perdure does not have (RDB files, forks, AOF rewriting): they are accepted, remembered, rewritten
-and answered, and change nothing; each such group says why. Where ignoring a setting would be dangerous (TLS,
-a cluster), `only` refuses it instead.
+and answered, and change nothing; each such group says why. Where ignoring a setting would be dangerous
+(replication, a cluster), `only` refuses it instead.
 
 Nothing here knows a client or a socket. Errors are `ConfigError`, with Redis' wording of the reason.
 """
@@ -124,7 +124,6 @@ WORDS: Final = WordList("<word> ...")
 EXIT_FLAGS: Final = Flags("default", "save", "nosave", "now", "force", exclusive=("save", "nosave"))
 WHO_MAY: Final = Choice("no", "yes", "local")
 
-NO_TLS: Final = "TLS is not built in yet: leave it off and put a TLS proxy in front of a loopback or Unix socket"
 NO_CLUSTER: Final = "cluster mode is not built in: one server holds all keys"
 NO_REPLICATION: Final = "replication is not built in yet: remove this line to start as a master"
 NO_DEFRAG: Final = "Active defragmentation cannot be enabled: there is no jemalloc under Perdure"
@@ -134,8 +133,10 @@ GROUPS: Final[tuple[Group, ...]] = (
         "Network",
         (
             D("bind", WordList("<address> ..."), "127.0.0.1 -::1",
-              "Addresses to listen on; `*` is every IPv4 one, a leading `-` makes a missing one no error", change=STARTUP),
-            D("port", PORT, "6379", "TCP port; 0 takes a free one and prints it", change=STARTUP),
+              "Addresses to listen on; `*` is every IPv4 one, `::*` every IPv6 one, a leading `-` makes a missing one no "
+              "error"),
+            D("port", PORT, "6379",
+              "TCP port; 0 takes a free one, or none when there is a `tls-port`, and prints the one in use"),
             D("unixsocket", PATH, "", "Path of a Unix socket to listen on as well", change=STARTUP),
             D("unixsocketperm", Octal(), "0", "Permissions of the Unix socket; 0 leaves them to the umask",
               change=STARTUP),
@@ -144,7 +145,7 @@ GROUPS: Final[tuple[Group, ...]] = (
             D("tcp-backlog", COUNT, "511", "Length of the kernel's queue of connections to accept", change=STARTUP),
             D("tcp-keepalive", SECONDS, "300", "Seconds of silence after which TCP probes a client; 0 never"),
             D("timeout", SECONDS, "0", "Close clients idle for so many seconds; 0 never"),
-            D("tls-port", PORT, "0", "TCP port for TLS", change=STARTUP, only=NO_TLS),
+            D("tls-port", PORT, "0", "TCP port for TLS; 0 is none"),
         ),
     ),
     Group(
@@ -159,6 +160,24 @@ GROUPS: Final[tuple[Group, ...]] = (
             D("maxmemory-clients", MemoryOrPercent(), "0", "Most memory for the buffers of all clients", later=True),
             D("tracking-table-max-keys", LONG, "1000000", "Most keys remembered for client-side caching; 0 is no limit"),
             D("notify-keyspace-events", EventClasses(), "", "Keyspace notifications to publish, as letters (`KEA`)"),
+        ),
+    ),
+    Group(
+        "TLS",
+        (
+            D("tls-cert-file", TEXT, "", "The certificate, PEM, with those that lead to its authority behind it"),
+            D("tls-key-file", TEXT, "", "Its private key, PEM"),
+            D("tls-key-file-pass", TEXT, "", "Password of the private key"),
+            D("tls-ca-cert-file", TEXT, "", "Certificates of the authorities that clients' certificates are checked with"),
+            D("tls-ca-cert-dir", TEXT, "", "The same as a directory of files named by hash (`openssl rehash`)"),
+            D("tls-auth-clients", Choice("no", "yes", "optional"), "yes",
+              "Whether clients need a certificate; optional: one that is shown must be good"),
+            D("tls-protocols", WORDS, "", "Versions to speak, of TLSv1, TLSv1.1, TLSv1.2, TLSv1.3; empty is the last two"),
+            D("tls-ciphers", TEXT, "", "Ciphers up to TLSv1.2, in OpenSSL's words; empty is OpenSSL's choice"),
+            D("tls-ciphersuites", TEXT, "", "Cipher suites of TLSv1.3; needs Python 3.15"),
+            D("tls-prefer-server-ciphers", YES_NO, "no", "Choose by our order of ciphers, not by the client's"),
+            D("tls-dh-params-file", TEXT, "", "Diffie-Hellman parameters, PEM, for old clients"),
+            D("tls-session-caching", YES_NO, "yes", "Whether clients may resume sessions by tickets"),
         ),
     ),
     Group(
@@ -370,29 +389,17 @@ GROUPS: Final[tuple[Group, ...]] = (
         "One server holds all keys.",
     ),
     Group(
-        "TLS",
+        "TLS between servers, and what Python's `ssl` has no say in",
         (
-            D("tls-cert-file", TEXT, "", change=STARTUP),
-            D("tls-key-file", TEXT, "", change=STARTUP),
-            D("tls-key-file-pass", TEXT, "", change=STARTUP),
-            D("tls-ca-cert-file", TEXT, "", change=STARTUP),
-            D("tls-ca-cert-dir", TEXT, "", change=STARTUP),
-            D("tls-client-cert-file", TEXT, "", change=STARTUP),
-            D("tls-client-key-file", TEXT, "", change=STARTUP),
-            D("tls-client-key-file-pass", TEXT, "", change=STARTUP),
-            D("tls-dh-params-file", TEXT, "", change=STARTUP),
-            D("tls-auth-clients", Choice("no", "yes", "optional"), "yes", change=STARTUP),
-            D("tls-protocols", WORDS, "", change=STARTUP),
-            D("tls-ciphers", TEXT, "", change=STARTUP),
-            D("tls-ciphersuites", TEXT, "", change=STARTUP),
-            D("tls-prefer-server-ciphers", YES_NO, "no", change=STARTUP),
-            D("tls-session-caching", YES_NO, "yes", change=STARTUP),
-            D("tls-session-cache-size", COUNT, "20480", change=STARTUP),
-            D("tls-session-cache-timeout", COUNT, "300", change=STARTUP),
-            D("tls-cluster", YES_NO, "no", change=STARTUP),
-            D("tls-replication", YES_NO, "no", change=STARTUP),
+            D("tls-client-cert-file", TEXT, ""),
+            D("tls-client-key-file", TEXT, ""),
+            D("tls-client-key-file-pass", TEXT, ""),
+            D("tls-session-cache-size", COUNT, "20480"),
+            D("tls-session-cache-timeout", COUNT, "300"),
+            D("tls-cluster", YES_NO, "no"),
+            D("tls-replication", YES_NO, "no"),
         ),
-        "Only a `tls-port` would use them, and that is refused until it works.",
+        "No server connects to another one.",
     ),
     Group(
         "The process and its machine",

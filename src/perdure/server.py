@@ -12,7 +12,6 @@ import logging
 import os
 import signal
 import socket
-import stat
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -29,6 +28,7 @@ from perdure.dispatch import call_inside, exec_queue, execute, find, finish, run
 from perdure.errors import ReplyError
 from perdure.hot import Hot
 from perdure.info import Rates, resident_bytes
+from perdure.listeners import Listeners
 from perdure.migrations import Migrations
 from perdure.net import HELD_MAX, STRANGER_OUTPUT_MAX, Connection
 from perdure.notifications import Notifications
@@ -117,8 +117,7 @@ class Server(Hot):
         self.startup_memory = resident_bytes()
         self.loop: asyncio.AbstractEventLoop
         self.sync_thread: SyncThread
-        self.listeners: list[asyncio.AbstractServer] = []
-        self.port = 0
+        self.listeners = Listeners(config, lambda: Connection(self))
         # clients
         self.sessions: dict[int, Session] = {}
         self.next_session = 1
@@ -191,7 +190,7 @@ class Server(Hot):
         self.stopping = asyncio.Event()
         self.sync_thread = SyncThread(self.loop, self._synced)
         try:
-            await self.listen()
+            await self.listeners.open()
             for number in (signal.SIGTERM, signal.SIGINT):
                 self.loop.add_signal_handler(number, self.stop)
             self.watch_checkpointer()
@@ -208,38 +207,14 @@ class Server(Hot):
                 timer.cancel()
             await self.drain()
         finally:
-            for listener in self.listeners:
-                listener.close()
+            self.listeners.close()
             self.sync_thread.stop()
         return self.exit_code
 
-    async def listen(self) -> None:
-        """Open the TCP and Unix listeners; `port` is then the one in use."""
-        config = self.config
-        self.port = config.port
-        if config.port >= 0 and not (config.port == 0 and config.unixsocket and not config.is_set("port")):
-            for address in config.bind:
-                optional = address.startswith("-")
-                try:
-                    listener = await self.loop.create_server(
-                        lambda: Connection(self),
-                        address.lstrip("-") if address not in ("*", "-*") else None,
-                        self.port,
-                        backlog=config.tcp_backlog,
-                        reuse_address=True,
-                    )
-                except OSError:
-                    if optional:
-                        continue
-                    raise
-                self.listeners.append(listener)
-                if not self.port:
-                    self.port = listener.sockets[0].getsockname()[1]
-        if config.unixsocket:
-            remove_stale_socket(config.unixsocket)
-            self.listeners.append(await self.loop.create_unix_server(lambda: Connection(self), config.unixsocket))
-            if config.unixsocketperm:
-                os.chmod(config.unixsocket, config.unixsocketperm)
+    @property
+    def port(self) -> int:
+        """Where clients reach us: the TCP port, or when there is none the one for TLS."""
+        return self.listeners.port or self.listeners.tls_port
 
     def stop(self, exit_code: int = 0) -> None:
         """Begin to shut down: what was acknowledged is safe, what is under way is finished."""
@@ -248,8 +223,7 @@ class Server(Hot):
 
     async def drain(self) -> None:
         """Answer what has been read, make it durable, let the replies leave, close the clients."""
-        for listener in self.listeners:
-            listener.close()
+        self.listeners.close()
         self.tick()
         while self.sync_thread.busy:
             await asyncio.sleep(0.001)
@@ -878,23 +852,6 @@ def is_loopback(address: str) -> bool:
     return address.startswith(("127.", "::ffff:127.")) or address == "::1"
 
 
-def remove_stale_socket(path: str) -> None:
-    """Make way for a Unix socket where a dead server has left its own. Raises OSError when something else is there."""
-    try:
-        mode = os.stat(path, follow_symlinks=False).st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise FileExistsError(17, "this file is there and is no socket", path)
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)
-            return
-    raise OSError(98, "another server listens on it", path)
-
-
 def notify_systemd(message: bytes) -> None:
     """Tell systemd, when it asked to be told (Type=notify)."""
     address = os.environ.get("NOTIFY_SOCKET")
@@ -930,6 +887,9 @@ def run(config: Config) -> int:
     except OSError as error:
         server.engine.close()
         return complain(why_not_listening(config, error))
+    except ConfigError as error:
+        server.engine.close()
+        return complain(str(error))
     try:
         server.engine.close()
     except (StorageError, OSError) as error:
@@ -954,7 +914,8 @@ def why_not_listening(config: Config, error: OSError) -> str:
     if error.filename:
         return f"cannot listen on Unix socket {error.filename}: {error.strerror or reason}; choose another --unixsocket"
     hint = "; stop what listens there, or choose another --port" if error.errno == 98 else ""
-    return f"cannot listen on {' '.join(config.bind)} port {config.port}: {reason}{hint}"
+    ports = " and ".join(str(port) for port in (config.port, config.tls_port) if port)
+    return f"cannot listen on {' '.join(config.bind)} port {ports}: {reason}{hint}"
 
 
 def remove_file(path: str) -> None:
@@ -973,6 +934,10 @@ def announce(server: Server) -> None:
                 file.write(f"{os.getpid()}\n")
         except OSError as error:
             log.warning("pidfile %s could not be written: %s", config.pidfile, error.strerror)
+    listeners = server.listeners
     if config.port == 0 and server.port:
         print(server.port, flush=True)
-    log.info("ready on port %s, appendfsync %s", server.port, config.appendfsync)
+    where = [f"port {listeners.port}"] if listeners.port else []
+    where += [f"port {listeners.tls_port} for TLS"] if listeners.tls_port else []
+    where += [config.unixsocket] if config.unixsocket else []
+    log.info("ready on %s, appendfsync %s", ", ".join(where), config.appendfsync)

@@ -47,8 +47,8 @@ def test_set_changes_several_parameters(ctx: Any) -> None:
 def test_set_refuses_as_redis_does(ctx: Any) -> None:
     assert refused(ctx, b"hz", b"1", b"timeout") == "ERR syntax error"
     assert refused(ctx, b"f\xffo", b"1") == ("ERR Unknown option or number of arguments for CONFIG SET - 'f\xffo'")
-    assert refused(ctx, b"port", b"1") == (
-        "ERR CONFIG SET failed (possibly related to argument 'port') - can't set immutable config"
+    assert refused(ctx, b"databases", b"1") == (
+        "ERR CONFIG SET failed (possibly related to argument 'databases') - can't set immutable config"
     )
     assert refused(ctx, b"hz", b"1", b"hz", b"1") == (
         "ERR CONFIG SET failed (possibly related to argument 'hz') - duplicate parameter"

@@ -62,6 +62,10 @@ COMMANDS = {
         XGROUP DELCONSUMER x g c|XAUTOCLAIM x g fourth 0 0|XGROUP DESTROY x g|XGROUP DESTROY x g
         XGROUP CREATE y g $ MKSTREAM
     """,
+    "sorting": """
+        RPUSH l 3 1 2|SORT l STORE d|SORT l STORE d|SET w_1 5|SORT l BY w_* GET w_*|SORT nosuch|SORT nosuch STORE d
+        SORT nosuch STORE d|SET d v|SORT l BY nosort LIMIT 9 9 STORE d|SORT_RO l GET h_*->f|DUMP l|DUMP nosuch
+    """,
     "transactions and reads": """
         MULTI|SET a 1|SET b 2|DEL a|GET nosuch|EXEC|GET nosuch|MGET nosuch a|HGET nosuch f|STRLEN nosuch|TTL nosuch
         EXISTS nosuch b
