@@ -341,11 +341,11 @@ def run_told(
 def _refuse(session: Session, error: ReplyError, command: Command | None = None) -> bytes:
     """The reply to a request that will not run; inside MULTI it also breaks the transaction, and EXEC ends it."""
     session.server.count_error(error)
-    if session.multi is not None:
+    if command is not None and command.name == b"exec":
+        session.discard()
+        error = ReplyError(f"EXECABORT Transaction discarded because of: {error.text.removeprefix('ERR ')}")
+    elif session.multi is not None:
         session.multi_broken = True
-        if command is not None and command.name == b"exec":
-            session.discard()
-            error = ReplyError(f"EXECABORT Transaction discarded because of: {error.text.removeprefix('ERR ')}")
     if session.gate and not _may_reply(session):
         return NO_REPLY
     return session.encode(error)

@@ -18,6 +18,18 @@ SCRIPTS = {
     """,
     "an empty transaction": "1 MULTI\n1 EXEC",
     "EXEC and DISCARD need MULTI": "1 EXEC\n1 DISCARD\n1 EXEC",
+    "EXEC with arguments aborts what there is to abort": """
+        1 EXEC x
+        1 WATCH k
+        1 EXEC x
+        2 SET k v
+        1 MULTI
+        1 GET k
+        1 EXEC
+        1 MULTI
+        1 EXEC x y
+        1 EXEC
+    """,
     "MULTI does not nest and the first one lives on": """
         1 MULTI
         1 MULTI

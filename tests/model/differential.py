@@ -272,8 +272,19 @@ def word(text: str) -> SearchStrategy[bytes]:
     return st.sampled_from([*words, *words, *words, *(each.lower() for each in words)])
 
 
+DRAWN: Final[set[bytes]] = set()
+"""Commands that a strategy draws, in lower case, and words behind a command that may be subcommands: "xinfo|stream"."""
+
+
+def _drawn(names: str, subcommands: str = "") -> None:
+    for name in names.lower().encode().split():
+        DRAWN.add(name)
+        DRAWN.update(name + b"|" + word for word in subcommands.lower().encode().split())
+
+
 def command(name: str, *parts: Part) -> SearchStrategy[Argv]:
     """A command with these arguments."""
+    _drawn(name, parts[0] if parts and isinstance(parts[0], str) else "")
     return st.tuples(word(name), *map(_strategy, parts)).map(lambda items: tuple(_flat(items)))
 
 
@@ -299,6 +310,7 @@ def shuffled(*groups: SearchStrategy[list[bytes]]) -> SearchStrategy[list[bytes]
 
 def wild(names: str, words: SearchStrategy[bytes], most: int = 6) -> SearchStrategy[Argv]:
     """Any of the commands with any words."""
+    _drawn(names)
     return st.tuples(word(names), st.lists(words, max_size=most)).map(lambda items: (items[0], *items[1]))
 
 
@@ -425,30 +437,72 @@ def compare(
         raise Differs(look(smallest(program, lambda shorter: bool(look(shorter)))))
 
 
+class Connection:
+    """What a server remembers of a client, as the replies tell: what MULTI has queued, what WATCH and SELECT did."""
+
+    def __init__(self) -> None:
+        self.queued: list[Argv] = []
+        self.open = self.watching = self.elsewhere = False
+
+    def parts(self, argv: Argv, wanted: Reply, found: Reply) -> list[tuple[Argv, Reply, Reply]]:
+        """What is to be compared: of EXEC each command with its own reply."""
+        theirs, ours = wanted[1], found[1]
+        if argv[0].lower() != b"exec" or not isinstance(theirs, list) or not isinstance(ours, list):
+            return [(argv, wanted, found)]
+        if not len(theirs) == len(ours) == len(self.queued):
+            return [(argv, wanted, found)]
+        return list(zip(self.queued, theirs, ours, strict=True))
+
+    def note(self, argv: Argv, reply: Reply) -> None:
+        name = argv[0].lower()
+        if reply == ("+", b"QUEUED"):
+            self.queued.append(argv)
+        elif reply[0] == "-" and not reply[1].startswith(b"EXECABORT"):
+            pass
+        elif name in (b"exec", b"discard"):
+            self.queued, self.open, self.watching = [], False, False
+        elif reply[0] != "+":
+            pass
+        elif name == b"multi":
+            self.open = True
+        elif name in (b"watch", b"unwatch"):
+            self.watching = name == b"watch"
+        elif name == b"select":
+            self.elsewhere = argv[1] != b"0"
+
+    def survives(self, restart: str) -> bool:
+        """Restarts are not noticed, but by whoever has something open."""
+        return restart in ("checkpoint", "forget") or not (self.open or self.watching or self.elsewhere)
+
+
 def difference(redis: Remote, perdure: Perdure, program: Program, families: Sequence[str], protocol: int) -> str:
     """The first difference, told with the program up to there; empty when there is none."""
     from tests.model.known_differences import KNOWN
 
     perdure.speak(protocol)
-    whole = Program([*PRELUDE, *program, *probes(*families)])
+    whole = Program([*PRELUDE, *program, (b"DISCARD",), *probes(*families)])
     whole = Program(step for step in whole if isinstance(step, str) or perdure.knows(step[0]))
     requests = [step for step in whole if not isinstance(step, str)]
     version = b"%d" % protocol
-    expected = iter(redis.ask_all([(b"FLUSHALL",), (b"HELLO", version), *requests])[2:])
-    at = 0
+    expected = iter(redis.ask_all([(b"RESET",), (b"FLUSHALL",), (b"HELLO", version), *requests])[3:])
+    at, connection = 0, Connection()
     try:
         for at, step in enumerate(whole):
             if isinstance(step, str):
-                perdure.restart(step)
+                if connection.survives(step):
+                    perdure.restart(step)
                 continue
             found, wanted = perdure.ask(*step), next(expected)
-            judge = SAME.get(step[0].lower().decode("latin-1"))
-            if found == wanted or (judge is not None and judge(wanted, found)):
-                continue
-            if any(known.covers(step, wanted, found) for known in KNOWN):
-                return ""  # what follows may differ because of it
-            told = Program(whole[: at + 1])
-            return f"RESP{protocol}{told!r}\nredis-server: {wanted!r:.300}\nPerdure:      {found!r:.300}"
+            for argv, theirs, ours in connection.parts(step, wanted, found):
+                judge = SAME.get(argv[0].lower().decode("latin-1"))
+                if ours == theirs or (judge is not None and judge(theirs, ours)):
+                    continue
+                if any(known.covers(argv, theirs, ours) for known in KNOWN):
+                    return ""  # what follows may differ because of it
+                told = Program(whole[: at + 1])
+                return f"RESP{protocol}{told!r}\nredis-server: {theirs!r:.300}\nPerdure:      {ours!r:.300}"
+            for argv, _, ours in [*connection.parts(step, wanted, found), (step, wanted, found)]:
+                connection.note(argv, ours)
         perdure.close()
         return ""
     except Exception:

@@ -10,11 +10,22 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 from hypothesis import strategies as st
 from tests.model import families
-from tests.model.differential import COMMAND_STRATEGIES, LocalServer, Program, Remote, Reply, compare, explore, steps
+from tests.model.differential import (
+    COMMAND_STRATEGIES,
+    DRAWN,
+    LocalServer,
+    Program,
+    Remote,
+    Reply,
+    compare,
+    explore,
+    steps,
+)
 from tests.model.known_differences import KNOWN
 
 ROOT = Path(__file__).parents[2]
@@ -114,6 +125,46 @@ def test_the_same_over_a_socket_with_kill_9(redis: Remote, tmp_path: Path) -> No
         explore(4, check, program=steps(*FAMILIES))
     finally:
         server.end()
+
+
+NOT_DRAWN: Final = {
+    "is newer than the judge, and has tests of its own in tests/commands": """
+        delex delifeq msetex hexpire hexpireat hexpiretime hgetdel hgetex hpersist hpexpire hpexpireat hpexpiretime hpttl
+        hsetex httl xackdel xdelex""",
+    "needs several clients: tests/model/test_several_clients.py": """
+        blmove blmpop blpop brpop brpoplpush bzmpop bzpopmax bzpopmin psubscribe publish punsubscribe spublish ssubscribe
+        subscribe sunsubscribe unsubscribe pubsub|channels pubsub|numsub pubsub|numpat pubsub|shardchannels
+        pubsub|shardnumsub""",
+    "tells of memory, which restarts change: tests/commands and docs/differences.md": """
+        object|encoding object|idletime memory|usage""",
+    "runs scripts: tests/commands/test_scripting.py": "eval eval_ro evalsha evalsha_ro",
+    "is a text of our own": "object|help pubsub|help xgroup|help xinfo|help",
+    "needs two servers: tests/commands/test_migrate.py": "migrate",
+    "tests itself": "pfselftest",
+    "is RESTORE": "restore-asking",
+}
+"""Why commands that read or change data have no strategy here."""
+
+
+def test_every_data_command_is_drawn() -> None:
+    commands = [
+        command
+        for each in LocalServer().server.commands.values()
+        for command in (each.subcommands.values() if each.subcommands else [each])
+    ]
+    of_data = {
+        command.name
+        for command in commands
+        if not command.context or command.first_key or command.movablekeys or command.family.group in GROUPS
+    }
+    excused = {name.encode() for names in NOT_DRAWN.values() for name in names.split()}
+    assert sorted(of_data - DRAWN - excused) == []
+    assert sorted(excused & DRAWN) == []
+    assert sorted(excused - {command.name for command in commands}) == []
+
+
+GROUPS: Final = ("pubsub", "transactions")
+"""Groups whose commands get the session, and are compared all the same."""
 
 
 def test_every_known_difference_is_published() -> None:

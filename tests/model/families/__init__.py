@@ -12,6 +12,7 @@ from tests.model.families import (
     sorting,
     streams,
     strings,
+    transactions,
     zsets,
 )
 
@@ -27,5 +28,6 @@ __all__ = [
     "sorting",
     "streams",
     "strings",
+    "transactions",
     "zsets",
 ]

@@ -63,7 +63,7 @@ COMMAND_STRATEGIES["keys"] = st.one_of(
         ),
     ),
     command("RANDOMKEY DBSIZE"),
-    command("OBJECT", word("REFCOUNT FREQ FOO"), KEY),
+    command("OBJECT", "REFCOUNT FREQ FOO", KEY),
     command("SWAPDB", word("0"), word("1")),
     command("SWAPDB", DATABASE, DATABASE),
     command("FLUSHDB FLUSHALL", optional(word("ASYNC SYNC FOO"))),
