@@ -6,7 +6,7 @@ from pathlib import Path
 
 from perdure.commands import FAMILIES
 from perdure.manual import NOT_HERE, is_in_7_2, page
-from perdure.registry import build_table
+from perdure.registry import build_table, every_command
 
 ROOT = Path(__file__).parent.parent
 REDIS_7_2 = set((ROOT / "tests" / "data" / "commands-redis-7.2.txt").read_text().split())
@@ -19,7 +19,7 @@ def test_the_page_of_commands_is_current() -> None:
 
 def test_what_is_there_and_what_is_called_missing_are_redis_7_2() -> None:
     table = build_table(FAMILIES)
-    here = {each.name.decode() for command in table.values() for each in (command, *(command.subcommands or {}).values())}
+    here = {each.name.decode() for each in every_command(table)}
     missing: set[str] = set()
     for name, *subcommands in (names.lower().split() for group in NOT_HERE.values() for names in group):
         missing |= {f"{name}|{word}" for word in subcommands} or {name}

@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from perdure.commands import FAMILIES
-from perdure.registry import OPEN, READ, RECORD_ONLY, WRITE, Args, Command, Family, Flag, build_table, with_upper_case
+from perdure.registry import (
+    OPEN,
+    READ,
+    RECORD_ONLY,
+    WRITE,
+    Args,
+    Command,
+    Family,
+    Flag,
+    build_table,
+    every_command,
+    with_upper_case,
+)
 from perdure.usage import KeySpec, parse_usage
 
 if TYPE_CHECKING:
@@ -163,7 +175,7 @@ def test_a_line_that_makes_no_sense_is_refused(usage: str) -> None:
 # -- every command we have -----------------------------------------------------------------------------------------
 
 TABLE = build_table(FAMILIES)
-COMMANDS = [each for command in TABLE.values() for each in (command, *(command.subcommands or {}).values())]
+COMMANDS = [*every_command(TABLE)]
 KNOWN = [command for command in COMMANDS if command.name.decode() in FACTS]
 
 DIFFERENT = {

@@ -11,15 +11,15 @@ import os
 import platform
 import resource
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from perdure.clients import class_of, memory_of, waiting_output
+from perdure.registry import every_command
 
 if TYPE_CHECKING:
-    from perdure.registry import Command
     from perdure.server import Server
 
 REDIS_VERSION: Final = "7.2.4"
@@ -256,7 +256,7 @@ def cpu(server: Server) -> Lines:
 
 
 def commandstats(server: Server) -> Lines:
-    for each in all_commands(server):
+    for each in every_command(server.commands):
         if each.calls:
             micros = each.nanoseconds // 1000
             yield (
@@ -355,13 +355,6 @@ def section_text(server: Server, title: str, section: Section) -> str:
 
 
 # -- measures ------------------------------------------------------------------------------------------------------
-
-
-def all_commands(server: Server) -> Iterator[Command]:
-    """Commands and subcommands, without containers."""
-    for command in server.commands.values():
-        yield command
-        yield from (command.subcommands or {}).values()
 
 
 def average_ttl(db: Any) -> int:

@@ -14,7 +14,7 @@ Flags are asked for on every command, so the table has them as plain bools: a sl
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import IntFlag, auto
 from operator import itemgetter
@@ -321,6 +321,14 @@ def _new_container(name: bytes, first: Command) -> Command:
     container.summary = f"A container for the {name.decode().upper()} commands"
     container.acl_categories = frozenset(("slow",))
     return container
+
+
+def every_command(table: Mapping[bytes, Command]) -> Iterator[Command]:
+    """The commands of a table, containers too, each followed by its subcommands."""
+    for command in table.values():
+        yield command
+        if command.subcommands is not None:
+            yield from command.subcommands.values()
 
 
 def with_upper_case(table: dict[bytes, Command]) -> dict[bytes, Command]:

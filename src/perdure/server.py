@@ -34,7 +34,7 @@ from perdure.net import HELD_MAX, STRANGER_OUTPUT_MAX, Connection
 from perdure.notifications import Notifications
 from perdure.pubsub import PubSub
 from perdure.redaction import redacted
-from perdure.registry import Command, build_table, with_upper_case
+from perdure.registry import Command, build_table, every_command, with_upper_case
 from perdure.resp import Raw
 from perdure.scripting.running import Stage
 from perdure.scripting.scripts import Scripts
@@ -174,11 +174,10 @@ class Server(Hot):
         self.protocol_errors = self.output_limit_disconnections = 0
         self.syncs = 0
         self.errors: dict[str, int] = {}
-        self.acl.reset_stats()
         self.peak_memory = 0
-        for command in self.commands.values():
-            for each in (command, *(command.subcommands or {}).values()):
-                each.calls = each.failed = each.nanoseconds = 0
+        self.acl.reset_stats()
+        for command in every_command(self.commands):
+            command.calls = command.failed = command.nanoseconds = 0
         ds = self.dataset
         ds.hits = ds.misses = ds.expired_keys = ds.expired_fields = ds.evicted_keys = 0
 

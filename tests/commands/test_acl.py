@@ -21,7 +21,7 @@ from perdure.commands import FAMILIES
 from perdure.config import Config, ConfigError
 from perdure.config_file import load_file, rewrite
 from perdure.key_uses import key_uses
-from perdure.registry import build_table
+from perdure.registry import build_table, every_command
 
 FACTS: dict[str, Any] = json.loads((Path(__file__).parent.parent / "data" / "commands-redis-7.0.15.json").read_text())
 CLEAN = "1 -ACL DELUSER ada bob carl a\n1 -ACL LOG RESET\n"
@@ -293,14 +293,11 @@ CATEGORIES = ("keyspace", "read", "write", "set", "sortedset", "list", "hash", "
 def common_commands() -> list[list[str]]:
     """A call of each command that Redis and we have."""
     calls = []
-    for name, command in build_table(FAMILIES).items():
-        for each in (command, *(command.subcommands or {}).values()):
-            word = each.name.decode()
-            if word in FACTS and not (each is command and command.subcommands and name != b"command"):
-                arguments = CALLS.get(word) or ["k1", "2", "k2", "k1", "k3", "k2"][: max(each.min_argc - each.words, 2)]
-                if each.max_argc < each.words + len(arguments):
-                    arguments = arguments[: each.max_argc - each.words]
-                calls.append([*word.split("|"), *arguments])
+    for each in every_command(build_table(FAMILIES)):
+        word = each.name.decode()
+        if word in FACTS and (not each.subcommands or word == "command"):
+            arguments = CALLS.get(word) or ["k1", "2", "k2", "k1", "k3", "k2"][: max(each.min_argc - each.words, 2)]
+            calls.append([*word.split("|"), *arguments[: each.max_argc - each.words]])
     return calls
 
 

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from perdure.errors import ReplyError
 from perdure.globs import Matcher, compile_glob
 from perdure.key_uses import key_uses
-from perdure.registry import Args, Command
+from perdure.registry import Args, Command, every_command
 
 CATEGORIES: Final = (
     "keyspace", "read", "write", "set", "sortedset", "list", "hash", "string", "bitmap", "hyperloglog", "geo", "stream",
@@ -69,7 +69,7 @@ class Vocabulary:
     def __init__(self, table: Mapping[bytes, Command]) -> None:
         self.table = table
         self.by_category: dict[bytes, frozenset[bytes]] = {}
-        every = [each for command in table.values() for each in (command, *(command.subcommands or {}).values())]
+        every = [*every_command(table)]
         self.all = frozenset(each.name for each in every)
         for category in CATEGORIES:
             names = frozenset(each.name for each in every if category in each.acl_categories)
@@ -85,7 +85,7 @@ class Vocabulary:
         if word.startswith(b"@"):
             found = self.by_category.get(word[1:])
         elif word in self.table:
-            found = frozenset((word, *(each.name for each in (self.table[word].subcommands or {}).values())))
+            found = frozenset(each.name for each in every_command({word: self.table[word]}))
         else:
             found = frozenset((word,)) if word in self.all else None
         if found is None:

@@ -9,7 +9,7 @@ from perdure import errors
 from perdure.errors import ReplyError
 from perdure.globs import compile_glob
 from perdure.key_uses import KeyUse, key_uses
-from perdure.registry import LOADING, STALE, Args, Command, Family
+from perdure.registry import LOADING, STALE, Args, Command, Family, every_command
 from perdure.resp import Map, Reply, Set
 from perdure.session import Session
 from perdure.usage import Argument, KeySpec
@@ -135,10 +135,10 @@ def command_list(ctx: Session, args: Args) -> Reply:
         return []
     if by == b"aclcat":
         category = wanted.decode("latin-1").lower()
-        return [each.name for each in _all(ctx) if category in each.acl_categories]
+        return [each.name for each in every_command(ctx.server.commands) if category in each.acl_categories]
     if by == b"pattern":
         matches = compile_glob(wanted, ignore_case=True)
-        return [each.name for each in _all(ctx) if matches(each.name)]
+        return [each.name for each in every_command(ctx.server.commands) if matches(each.name)]
     raise errors.syntax()
 
 
@@ -153,12 +153,6 @@ def find(ctx: Session, name: bytes) -> Command | None:
     first, _, word = name.lower().partition(b"|")
     found = ctx.server.commands.get(first)
     return (found.subcommands or {}).get(word) if found is not None and word else found
-
-
-def _all(ctx: Session) -> Iterator[Command]:
-    for each in ctx.server.commands.values():
-        yield each
-        yield from (each.subcommands or {}).values()
 
 
 # -- keys of a call ------------------------------------------------------------------------------------------------
