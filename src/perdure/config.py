@@ -118,10 +118,7 @@ class Config:
 
     hash_max_listpack_entries: int
     hash_max_listpack_value: int
-    list_max_listpack_size: int
     set_max_intset_entries: int
-    set_max_listpack_entries: int
-    set_max_listpack_value: int
     zset_max_listpack_entries: int
     zset_max_listpack_value: int
     stream_node_max_entries: int

@@ -104,19 +104,18 @@ def test_encodings(server: LocalServer) -> None:
 
     numbers = [b"%d" % number for number in range(-300, 300)]
     assert encoding(b"1", b"-5", b"9223372036854775807") == b"intset"
-    assert encoding(b"9223372036854775808") == encoding(b"01") == encoding(b"-0") == b"listpack"
+    assert encoding(b"9223372036854775808") == encoding(b"01") == encoding(b"-0") == b"hashtable"
     assert encoding(*numbers[:512]) == b"intset"
     assert encoding(*numbers[:513]) == b"hashtable"
-    assert encoding(*numbers[:127], b"x") == b"listpack"
-    assert encoding(*numbers[:128], b"x") == b"hashtable"
-    assert encoding(b"x" * 64) == b"listpack"
-    assert encoding(b"x" * 65) == b"hashtable"
-    server.ask(b"SADD", b"k", b"1")
-    server.ask(b"SREM", b"k", b"x" * 65)
+    server.ask(b"DEL", b"k")
+    server.ask(b"SADD", b"k", b"1", b"x")
+    server.ask(b"SREM", b"k", b"x")
     assert encoding() == b"hashtable"
-    server.ask(b"SADD", b"small", b"x", b"1")
-    server.ask(b"SREM", b"small", b"x")
-    assert server.ask(b"OBJECT", b"ENCODING", b"small")[1] == b"listpack"
+    server.server.config.set_max_intset_entries = 2
+    assert encoding(b"1", b"2") == b"intset"
+    server.ask(b"SADD", b"k", b"3")
+    server.ask(b"SREM", b"k", b"1")
+    assert encoding() == b"hashtable"
 
 
 def test_a_result_takes_the_place_of_anything(server: LocalServer) -> None:

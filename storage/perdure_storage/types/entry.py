@@ -49,10 +49,7 @@ class Limits(Protocol):
 
     hash_max_listpack_entries: int
     hash_max_listpack_value: int
-    list_max_listpack_size: int
     set_max_intset_entries: int
-    set_max_listpack_entries: int
-    set_max_listpack_value: int
     zset_max_listpack_entries: int
     zset_max_listpack_value: int
     stream_node_max_entries: int
@@ -61,14 +58,11 @@ class Limits(Protocol):
 
 
 class DefaultLimits:
-    """Those of Redis 7.2."""
+    """Those of Redis 7.0."""
 
     hash_max_listpack_entries = 512
     hash_max_listpack_value = 64
-    list_max_listpack_size = -2
     set_max_intset_entries = 512
-    set_max_listpack_entries = 128
-    set_max_listpack_value = 64
     zset_max_listpack_entries = 128
     zset_max_listpack_value = 64
     stream_node_max_entries = 100

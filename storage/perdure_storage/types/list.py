@@ -35,21 +35,14 @@ ROOM_MIN: Final = 16
 MANY: Final = 1000
 """When more values go than stay, and more than so many: those that stay move to a new id, and the rest is garbage."""
 
-NODE_BYTES: Final = (4096, 8192, 16384, 32768, 65536)
-"""What -1 to -5 mean as a limit of Redis' list-max-listpack-size."""
-SAFE_BYTES: Final = 8192
-MOST_VALUES: Final = 1 << 15
-"""So many values are beyond every limit."""
-
 
 class List(Collection):
     """`slots` is None until loaded. REQUIRES for all but the record: `loaded`.
 
-    `slots[room:]` are the values, `first` is the number of the first one's slot. `wide` remembers that the list was
-    once too large for a single listpack: Redis turns back when it has shrunk to half of that.
+    `slots[room:]` are the values, `first` is the number of the first one's slot.
     """
 
-    __slots__ = ("first", "room", "slots", "wide")
+    __slots__ = ("first", "room", "slots")
     kind = Kind.LIST.value
     type_name = "list"
 
@@ -60,7 +53,6 @@ class List(Collection):
         self.slots = [] if new else None
         self.room = 0
         self.first = 0
-        self.wide = False
 
     @property
     def loaded(self) -> bool:
@@ -137,7 +129,7 @@ class List(Collection):
         """Take the value at one end. The caller drops the key when the list is empty (`Keyspace.settle`)."""
         slots = self.slots
         assert slots is not None
-        count, weight = self.size, self.weight
+        count = self.size
         value: bytes
         if left:
             room, gone = self.room, self.first
@@ -154,7 +146,6 @@ class List(Collection):
         self.size = count - 1
         self.touch().effects.append((LIST_CUT, self.id, gone, gone + 1))
         self.grow(-VALUE_COST - len(value))
-        self._shrunk(count, weight)
         return value
 
     def keep(self, start: int, stop: int) -> None:
@@ -162,7 +153,7 @@ class List(Collection):
         removed, which is cheaper."""
         slots = self.slots
         assert slots is not None
-        count, weight, first = self.size, self.weight, self.first
+        count, first = self.size, self.first
         gone = start + count - stop
         if not gone:
             return
@@ -183,7 +174,6 @@ class List(Collection):
             if stop < count:
                 ds.effects.append((LIST_CUT, self.id, first + stop, first + count))
         self.grow(-VALUE_COST * gone - lost)
-        self._shrunk(count, weight)
 
     # -- the middle ------------------------------------------------------------------------------------------------
 
@@ -217,7 +207,7 @@ class List(Collection):
         assert slots is not None
         if not places:
             return
-        count, weight, first = self.size, self.weight, self.first
+        count, first = self.size, self.first
         values = slots[self.room :]
         lost = sum(len(values[place]) for place in places)
         edges = [-1, *places, count]
@@ -239,7 +229,6 @@ class List(Collection):
         if self.first + self.size < first + count:
             effects.append((LIST_CUT, self.id, self.first + self.size, first + count))
         self.grow(-VALUE_COST * len(places) - lost)
-        self._shrunk(count, weight)
 
     # -- sizes -----------------------------------------------------------------------------------------------------
 
@@ -247,32 +236,14 @@ class List(Collection):
         self.size += len(values)
         self.grow(VALUE_COST * len(values) + sum(map(len, values)))
 
-    def _shrunk(self, count: int, weight: int) -> None:
-        """There were `count` values that weighed so much."""
-        if self.wide and self.size > MOST_VALUES:
-            return
-        if self.wide or self._too_large(count, weight):
-            self.wide = self._too_large(2 * self.size, 2 * self.weight)
-
-    def _too_large(self, count: int, weight: int) -> bool:
-        """Are so many values too much for one listpack? To some bytes: what each of them takes there is estimated."""
-        limit = self.db.ds.limits.list_max_listpack_size
-        size = weight - (VALUE_COST - 2) * count
-        if limit < 0:
-            return size > NODE_BYTES[min(-limit, len(NODE_BYTES)) - 1]
-        return count > limit or size > SAFE_BYTES
-
     def encoding(self) -> str:
-        if not self.loaded:
-            self.load(self.db.ds.snapshot)
-        return "quicklist" if self.wide or self._too_large(self.size, self.weight) else "listpack"
+        return "quicklist"
 
     def copy(self, target: Keyspace, key: bytes) -> None:
         made = target.create(List, key)
         made.expire = self.expire
         target.expires += 1 if self.expire else 0
         made.push_right(self.values())
-        made.wide = self.wide
 
     # -- rows ------------------------------------------------------------------------------------------------------
 

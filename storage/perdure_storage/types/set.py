@@ -21,18 +21,17 @@ if TYPE_CHECKING:
 ID: Final = Struct(">Q")
 MEMBER_COST: Final = 90
 """Bytes of memory of one member beside its own. Measured."""
-ENCODINGS: Final = ("intset", "listpack", "hashtable")
 _INTEGER: Final = re.compile(rb"(?:0|-?[1-9][0-9]{0,18})\Z").match
 
 
 class Set(Collection):
     """`names` is None until loaded. REQUIRES for all but the record: `loaded`.
 
-    `order` is there from the first time that one is needed. `least` is the place in ENCODINGS that Redis would not go
-    below any more because of what was once in the set.
+    `order` is there from the first time that one is needed. `wide` remembers, while in memory, that the set once held
+    what is not for an intset: Redis never turns back.
     """
 
-    __slots__ = ("least", "names", "order")
+    __slots__ = ("names", "order", "wide")
     kind = Kind.SET.value
     type_name = "set"
 
@@ -42,7 +41,7 @@ class Set(Collection):
         super().__init__(db, key, lsn, expire, ident, new=new)
         self.names = {} if new else None
         self.order: Order | None = None
-        self.least = 0
+        self.wide = False
 
     @property
     def loaded(self) -> bool:
@@ -83,14 +82,14 @@ class Set(Collection):
         weight = 0
         for member in members:
             if member in names:
-                if self.least < 2:
-                    self.least = max(self.least, self._asks_for(member, len(names)))
                 del names[member]
                 gone.append(member)
                 weight += MEMBER_COST + len(member)
                 if order is not None:
                     order.drop(member)
         if gone:
+            if not self.wide:
+                self.wide = self._is_wide(gone)
             self.size -= len(gone)
             self.touch().effects.append((SET_DEL, self.id, *gone))
             self.grow(-weight)
@@ -104,34 +103,22 @@ class Set(Collection):
             self.grow(8 * self.size)
         return order
 
-    def _asks_for(self, member: bytes, size: int) -> int:
-        """The encoding that a member needs in a set of this size."""
-        limits = self.db.ds.limits
-        if is_integer(member):
-            if size <= limits.set_max_intset_entries:
-                return 0
-        elif len(member) <= limits.set_max_listpack_value and size <= limits.set_max_listpack_entries:
-            return 1
-        return 2
+    def _is_wide(self, members: Iterable[bytes]) -> bool:
+        return self.size > self.db.ds.limits.set_max_intset_entries or not all(map(is_integer, members))
 
     def encoding(self) -> str:
-        limits, least = self.db.ds.limits, self.least
-        if self.size > max(limits.set_max_intset_entries, limits.set_max_listpack_entries):
-            return ENCODINGS[2]
+        if self.wide or self.size > self.db.ds.limits.set_max_intset_entries:
+            return "hashtable"
         if not self.loaded:
             self.load(self.db.ds.snapshot)
-        if least < 2:
-            least = max(least, max((self._asks_for(member, self.size) for member in self.members), default=0))
-        if least == 1 and self.size > limits.set_max_listpack_entries:
-            least = 2
-        return ENCODINGS[least]
+        return "hashtable" if self._is_wide(self.members) else "intset"
 
     def copy(self, target: Keyspace, key: bytes) -> None:
         made = target.create(Set, key)
         made.expire = self.expire
         target.expires += 1 if self.expire else 0
         made.add(self.members)
-        made.least = self.least
+        made.wide = self.wide
 
     # -- rows ------------------------------------------------------------------------------------------------------
 
