@@ -36,6 +36,7 @@ from perdure.pubsub import PubSub
 from perdure.redaction import redacted
 from perdure.registry import Command, build_table, every_command, with_upper_case
 from perdure.resp import Raw
+from perdure.scripting.functions import Libraries
 from perdure.scripting.running import Stage
 from perdure.scripting.scripts import Scripts
 from perdure.session import Argv, Level, Park, Session, Watched
@@ -138,7 +139,7 @@ class Server(Hot):
         self.held_back: list[tuple[Session, Raw]] | None = None
         self.stage = Stage(self, find, call_inside)
         self.scripts = Scripts(self.stage)
-        self.migrations = Migrations(self)
+        self.libraries = Libraries(self.stage)
         # state of the tick and of admission
         self.in_tick = False
         self.level = LEVELS[config.appendfsync]

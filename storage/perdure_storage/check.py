@@ -36,7 +36,18 @@ from perdure_storage.errors import Corruption, StorageError
 from perdure_storage.files import Files, OsFiles
 from perdure_storage.keyspace import COLLECTIONS
 from perdure_storage.offline import ATTEMPTS, PAUSE_S, Offline, TableReader, is_live, read_tables
-from perdure_storage.records import COUNT_PREFIX, COUNTS, DUE, SPACE, SPACE_BIT, Record, decode, expiry_key, record_key
+from perdure_storage.records import (
+    COUNT_PREFIX,
+    COUNTS,
+    DUE,
+    LIBRARY_PREFIX,
+    SPACE,
+    SPACE_BIT,
+    Record,
+    decode,
+    expiry_key,
+    record_key,
+)
 from perdure_storage.recovery import Directory
 from perdure_storage.tables import U64, LmdbTables, Snapshot, Table, TableStore, bounded, split_key
 from perdure_storage.types.entry import Entry, Kind
@@ -403,6 +414,10 @@ class _TableCheck:
             spaces = unpack(content)
             if len(set(spaces)) != len(spaces):
                 yield error(where, "two databases point at the same space")
+        elif row_key.startswith(LIBRARY_PREFIX):
+            name, _ = split_key(len(LIBRARY_PREFIX), row_key, content)
+            if bounded(LIBRARY_PREFIX, name) != row_key:
+                yield error(where, "the digest in the row key is not that of the library's name")
         else:
             yield warning(where, "is not known to this version")
 

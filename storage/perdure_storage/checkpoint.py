@@ -24,6 +24,7 @@ from perdure_storage.keyspace import COLLECTIONS
 from perdure_storage.records import (
     COUNT_PREFIX,
     COUNTS,
+    LIBRARY_PREFIX,
     SPACE,
     SPACE_BIT,
     body_record,
@@ -33,7 +34,7 @@ from perdure_storage.records import (
     string_record,
     with_expire,
 )
-from perdure_storage.tables import U64, Rows, Snapshot, Table, TableStore, empty_rows, with_key
+from perdure_storage.tables import U64, Rows, Snapshot, Table, TableStore, bounded, empty_rows, with_key
 from perdure_storage.types.entry import Kind
 from perdure_storage.types.string import CHUNK, CHUNK_KEY, String, chunks
 from perdure_storage.wal import LogReader
@@ -72,6 +73,8 @@ class Folder:
             fx.COUNT: self._count,
             fx.SPACES: self._spaces,
             fx.DROP_SPACE: self._drop_space,
+            fx.LIBRARY_SET: self._library_set,
+            fx.LIBRARY_DEL: self._library_del,
         }
         for each in COLLECTIONS.values():
             self._handlers.update({number: partial(fold, self.rows) for number, fold in each.folds.items()})
@@ -198,6 +201,13 @@ class Folder:
     def _drop_space(self, space: int) -> None:
         self.rows[Table.META][COUNT_PREFIX + SPACE.pack(space)] = None
         self.rows[Table.GARBAGE][U64.pack(space | SPACE_BIT)] = b"\0"
+
+    def _library_set(self, name: bytes, code: bytes) -> None:
+        self.rows[Table.META][bounded(LIBRARY_PREFIX, name)] = with_key(name, code)
+
+    def _library_del(self, *names: bytes) -> None:
+        for name in names:
+            self.rows[Table.META][bounded(LIBRARY_PREFIX, name)] = None
 
     # -- garbage -------------------------------------------------------------------------------------------------
 

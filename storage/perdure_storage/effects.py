@@ -45,6 +45,8 @@ CONSUMER_SET: Final = 62
 CONSUMER_DEL: Final = 63
 PENDING_PUT: Final = 64
 PENDING_DEL: Final = 65
+LIBRARY_SET: Final = 70
+LIBRARY_DEL: Final = 71
 
 LAYOUT: Final[dict[int, tuple[str, str, str]]] = {
     STRING: ("string", "space key value expire prev_due id", "the key holds this string, if long in chunks under id"),
@@ -85,6 +87,8 @@ LAYOUT: Final[dict[int, tuple[str, str, str]]] = {
         "the entries are pending for the consumer",
     ),
     PENDING_DEL: ("pending_del", "id group (ms seq)...", "the entries are pending in the group no more"),
+    LIBRARY_SET: ("library_set", "name code", "the library of functions has this code"),
+    LIBRARY_DEL: ("library_del", "name...", "the libraries are gone"),
 }
 
 KEY_LEVEL: Final = frozenset((STRING, PATCH, RECORD, EXPIRE, DELETE))

@@ -50,6 +50,7 @@ cdef class Dataset:
     cdef public list tombs
     cdef public set counted
     cdef public dict spaces
+    cdef public dict libraries
     cdef public bint keep_expired
     cdef public long long now
     cdef public long long tick

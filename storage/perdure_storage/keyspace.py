@@ -27,7 +27,17 @@ from perdure_storage import events
 from perdure_storage.codec import unpack
 from perdure_storage.effects import STRING
 from perdure_storage.errors import Corruption, TooLarge, WrongType
-from perdure_storage.records import COUNT_PREFIX, COUNTS, DUE, SPACE, Record, decode, expiry_key, record_key
+from perdure_storage.records import (
+    COUNT_PREFIX,
+    COUNTS,
+    DUE,
+    LIBRARY_PREFIX,
+    SPACE,
+    Record,
+    decode,
+    expiry_key,
+    record_key,
+)
 from perdure_storage.tables import MAX_RAW, Snapshot, Table, bounded, split_key
 from perdure_storage.types.entry import Collection, DefaultLimits, Entry, Kind, Limits
 from perdure_storage.types.hash import Hash
@@ -771,6 +781,8 @@ class Dataset:
             self.spaces[space] = db
         if known < len(spaces):
             self.log_spaces()
+        rows = self.snapshot.scan(Table.META, LIBRARY_PREFIX, LIBRARY_PREFIX[:-1] + b"\1")
+        self.libraries: dict[bytes, bytes] = dict(split_key(len(LIBRARY_PREFIX), *row) for row in rows)
 
     def listen(self, kinds: int) -> None:
         """Collect events of these kinds from now on (see `perdure_storage.events`), 0: none."""
@@ -800,6 +812,21 @@ class Dataset:
         dbs[first], dbs[second] = dbs[second], dbs[first]
         dbs[first].index, dbs[second].index = first, second
         self.log_spaces()
+
+    # -- libraries of functions ----------------------------------------------------------------------------------
+
+    def set_library(self, name: bytes, code: bytes) -> None:
+        """Keep this code as the library `name`. What it means is for others to know."""
+        self.libraries[name] = code
+        self.effects.append((fx.LIBRARY_SET, name, code))
+
+    def drop_libraries(self, *names: bytes) -> None:
+        """Keep these libraries no longer. REQUIRES: at least one."""
+        for name in names:
+            self.libraries.pop(name, None)
+        self.effects.append((fx.LIBRARY_DEL, *names))
+
+    # -- the end of a transaction --------------------------------------------------------------------------------
 
     def seal(self) -> list[fx.Effect]:
         """Complete the open transaction's effects (records of touched collections, counts). Empty: nothing changed."""

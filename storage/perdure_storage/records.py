@@ -3,7 +3,8 @@
 KEYS      row key (space u32, key)              content (kind u8, expire u64) and then, for a string of up to
                                                 INLINE_MAX bytes, the value; for all else (id u64, size u64, due u64)
 EXPIRIES  row key (due u64, space u32, key)     content empty: `due` is when the sweep must look at the key
-META      "applied_lsn" u64, "next_id" u64, "spaces" msgpack list, "next_space" u32, "count"+space (keys u64, expires u64)
+META      "applied_lsn" u64, "next_id" u64, "spaces" msgpack list, "next_space" u32, "count"+space (keys u64, expires u64),
+          "library\\0"+name: the code of a library of functions
 GARBAGE   row key (id u64)                      content kind u8: rows under id wait to be reclaimed;
           row key (space u64 with the top bit)  content 0: so does a whole space
 
@@ -26,6 +27,7 @@ BODY: Final = Struct("<QQQ")
 COUNTS: Final = Struct("<QQ")
 SPACE_BIT: Final = 1 << 63
 COUNT_PREFIX: Final = b"count"
+LIBRARY_PREFIX: Final = b"library\0"
 
 _pack_space = SPACE.pack
 _pack_head = HEAD.pack

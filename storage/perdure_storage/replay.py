@@ -34,6 +34,8 @@ class Replay:
             fx.COUNT: self._count,
             fx.SPACES: self._spaces,
             fx.DROP_SPACE: self._drop_space,
+            fx.LIBRARY_SET: dataset.set_library,
+            fx.LIBRARY_DEL: dataset.drop_libraries,
         }
         for kind, each in COLLECTIONS.items():
             for number, replay in each.replays.items():

@@ -13,6 +13,7 @@ from perdure.commands import (
     connection,
     diagnostics,
     dumps,
+    functions,
     geo,
     hashes,
     hyperloglog,
@@ -61,5 +62,6 @@ FAMILIES: Final[tuple[Family, ...]] = (
     sorting.COMMANDS,
     pubsub.COMMANDS,
     scripting.COMMANDS,
+    functions.COMMANDS,
     hyperloglog.COMMANDS,
 )

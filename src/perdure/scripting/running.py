@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("perdure")
 
+ROOM: Final = 256 << 20
+"""Bytes that one script may allocate."""
+LOAD_MS: Final = 500
+"""So long the code of a library may run when it is loaded."""
 FEW: Final = 100
 """So many arguments are passed on the stack; more go in tables."""
 LEVELS: Final = (logging.DEBUG, logging.INFO, logging.INFO, logging.WARNING)
@@ -45,12 +50,19 @@ class Rules:
 class Run:
     """One script or function from its call to its reply."""
 
-    __slots__ = ("allow_oom", "caller", "doomed", "function", "name", "protocol", "read_only", "sandbox", "since", "wrote")
+    __slots__ = (
+        "allow_oom", "caller", "command", "declared", "doomed", "function", "name", "protocol", "read_only", "sandbox",
+        "since", "wrote",
+    )  # fmt: skip
 
     def __init__(self, caller: Session, name: str, rules: Rules, *, read_only: bool, function: bool) -> None:
         self.caller = caller
+        self.command: list[bytes] = []
+        self.declared = rules.declared
         self.name = name
         self.function = function
+        if read_only and rules.declared and not rules.no_writes:
+            raise ReplyError("ERR Can not execute a script with write flag using *_ro command.")
         self.read_only = read_only or rules.no_writes
         self.allow_oom = rules.allow_oom
         self.protocol = 2
@@ -76,6 +88,7 @@ class Stage:
         self._actor: Session | None = None
         self.run: Run | None = None
         self._protocols: dict[Sandbox, int] = {}
+        self._load_until = 0
 
     @property
     def actor(self) -> Session:
@@ -86,9 +99,23 @@ class Stage:
             self._actor.in_exec = True
         return self._actor
 
+    def _admit(self, run: Run) -> None:
+        """A script that declares what it does is judged by that before it begins. Raises ReplyError."""
+        refusal = self.server.why_no_writes(self.server.commands[b"set"], run.caller)
+        if refusal is None:
+            return
+        if not refusal.text.startswith("OOM"):
+            raise refusal
+        if not run.allow_oom:
+            raise ReplyError(
+                "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'"
+            )
+
     def perform(self, run: Run, sandbox: Sandbox, body: Callable[..., Any], count: int, args: list[bytes]) -> Reply:
         """Run a compiled script with the first `count` of `args` as keys. Raises ReplyError with the script's error."""
         server, caller, actor = self.server, run.caller, self.actor
+        if server.gate and run.declared and not run.read_only:
+            self._admit(run)
         actor.ds, actor.db, actor.user, actor.protocol = caller.ds, caller.db, caller.user, 2
         actor.gate = not caller.user.unrestricted
         if self._protocols.get(sandbox) != caller.protocol:
@@ -175,11 +202,42 @@ class Stage:
 
     def kill(self, *, function: bool) -> None:
         """SCRIPT KILL, FUNCTION KILL: end what is running. Raises ReplyError when that cannot be."""
-        raise ReplyError("NOTBUSY No scripts in execution right now.")
+        run = self.run
+        if run is None:
+            raise ReplyError("NOTBUSY No scripts in execution right now.")
+        if run.function != function:
+            raise busy(run)
+        if run.wrote:
+            raise ReplyError(
+                "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait "
+                "the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command."
+            )
+        run.doomed = b"Script killed by user with FUNCTION KILL." if function else b"Script killed by user with SCRIPT KILL."
+
+    def running_function(self) -> tuple[bytes, list[bytes], int] | None:
+        """Name, command and milliseconds of the function that runs. Raises ReplyError while a script does."""
+        run = self.run
+        if run is None:
+            return None
+        if not run.function:
+            raise busy(run)
+        return run.name.encode("latin-1"), run.command, (perf_counter_ns() - run.since) // 1_000_000
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """While the code of a library runs."""
+        self._load_until = perf_counter_ns() + LOAD_MS * 1_000_000
+        try:
+            yield
+        finally:
+            self._load_until = 0
 
     def tick(self) -> Any:
         """Called every now and then while a script runs; what it returns ends the script."""
-        return None
+        run = self.run
+        if run is None:
+            return b"FUNCTION LOAD timeout" if 0 < self._load_until < perf_counter_ns() else None
+        return run.doomed or None
 
     def log(self, *args: Any) -> Any:
         if len(args) < 2:
@@ -225,6 +283,12 @@ class Stage:
         if isinstance(command, ReplyError):
             return b"ERR Invalid command passed to redis.acl_check_cmd()", FAILED
         return self.actor.user.denial(command, argv) is None
+
+
+def busy(run: Run) -> ReplyError:
+    """What others hear while a script has been running for too long."""
+    kill = "FUNCTION KILL" if run.function else "SCRIPT KILL"
+    return ReplyError(f"BUSY Redis is busy running a script. You can only call {kill} or SHUTDOWN NOSAVE.")
 
 
 def as_argument(value: Any) -> bytes | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.resources import files
 from typing import Any, Final, NoReturn
 
@@ -27,9 +27,12 @@ PERIOD: Final = 100_000
 
 
 class BadScript(Exception):
-    """The text is no script. `problem` is what the compiler says, in bytes that are characters (latin-1)."""
+    """The text is no script, or it is a library's that did not run to its end (`compiled`).
 
-    def __init__(self, problem: bytes) -> None:
+    `problem` is what Lua says, its bytes as characters (latin-1)."""
+
+    def __init__(self, problem: bytes, *, compiled: bool = False) -> None:
+        self.compiled = compiled
         self.problem = problem.decode("latin-1")
         super().__init__(self.problem)
 
@@ -37,7 +40,15 @@ class BadScript(Exception):
 class Sandbox:
     """One interpreter. `host` has the callables that scripts reach through `redis` and the libraries."""
 
-    def __init__(self, host: Mapping[bytes, Any], *, for_functions: bool, room: int, version: tuple[bytes, int]) -> None:
+    def __init__(
+        self,
+        host: Mapping[bytes, Any],
+        *,
+        for_functions: bool,
+        room: int,
+        version: tuple[bytes, int],
+        flags: Iterable[str] = (),
+    ) -> None:
         self._lua = lua = lupa.lua51.LuaRuntime(
             encoding=None,
             register_eval=False,
@@ -58,6 +69,7 @@ class Sandbox:
                 b"struct_unpack": numbers.UNPACK,
                 **{name: self._chunk(part) for name, part in parts.items()},
                 b"seed": int.from_bytes(os.urandom(6)),
+                b"flags": lua.table_from({flag.encode(): True for flag in flags}),
                 b"script_protocol": 2,
                 b"room": room,
             },
@@ -85,6 +97,20 @@ class Sandbox:
         self._leave_room()
         body: Callable[..., Any] = found
         return body
+
+    def load_library(self, text: bytes) -> list[Any]:
+        """What the code of a library registers: tables with name, flags, description, run. Raises BadScript."""
+        try:
+            found = self._load_library(text)
+        except (OutOfMemory, LuaError) as error:
+            self.recover()
+            problem = "not enough memory" if isinstance(error, OutOfMemory) else str(error).partition("\n")[0]
+            raise BadScript(b"ERR " + problem.encode("latin-1", "replace"), compiled=True) from None
+        if type(found) is tuple:
+            self.recover()
+            raise BadScript(found[1], compiled=found[2])
+        self._leave_room()
+        return list(found.values())
 
     def recover(self) -> None:
         """After a script that was ended or ran out of memory: the next one finds everything as it should be."""

@@ -9,12 +9,10 @@ from typing import Any, Final
 from perdure import errors
 from perdure.errors import ReplyError
 from perdure.resp import Reply
-from perdure.scripting.running import VERSION, Rules, Run, Stage
+from perdure.scripting.running import ROOM, VERSION, Rules, Run, Stage
 from perdure.scripting.sandbox import BadScript, Sandbox
 from perdure.session import Session
 
-ROOM: Final = 256 << 20
-"""Bytes that one script may allocate."""
 FLAGS: Final = frozenset(("no-writes", "allow-oom", "allow-stale", "no-cluster", "allow-cross-slot-keys"))
 
 
