@@ -139,6 +139,7 @@ class Server(Hot):
         self.held_back: list[tuple[Session, Raw]] | None = None
         self.stage = Stage(self, find, call_inside)
         self.scripts = Scripts(self.stage)
+        self.migrations = Migrations(self)
         self.libraries = Libraries(self.stage)
         # state of the tick and of admission
         self.in_tick = False

@@ -101,8 +101,7 @@ def test_what_is_written_is_read(value: Value, packed: bool) -> None:
 
 
 def sealed(body: bytes, version: int = 10) -> bytes:
-    body += version.to_bytes(2, "little")
-    return body + rdb.crc64(body).to_bytes(8, "little")
+    return rdb.seal(body, version=version)
 
 
 @given(values, st.booleans(), st.randoms(use_true_random=False))

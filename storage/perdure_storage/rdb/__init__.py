@@ -13,7 +13,7 @@ theirs in comments; https://github.com/antirez/listpack/blob/master/listpack.md 
 has it all on one page.
 """
 
-from perdure_storage.rdb.payload import VERSION_MAX, BadChecksum, crc64, dump, load
+from perdure_storage.rdb.payload import VERSION_MAX, BadChecksum, crc64, dump, load, seal, unseal
 from perdure_storage.rdb.reading import BadPayload, Reader
 from perdure_storage.rdb.values import (
     ConsumerValue,
@@ -45,6 +45,8 @@ __all__ = [
     "crc64",
     "dump",
     "load",
+    "seal",
+    "unseal",
     "write_length",
     "write_string",
 ]

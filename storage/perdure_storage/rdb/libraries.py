@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from perdure_storage.rdb.payload import FOOTER, VERSION, VERSION_MAX, BadChecksum, crc64
-from perdure_storage.rdb.reading import BadPayload, Reader
+from perdure_storage.rdb.payload import seal, unseal
+from perdure_storage.rdb.reading import BadPayload
 from perdure_storage.rdb.writing import write_string
 
 OPCODE: Final = 245
@@ -17,20 +17,12 @@ OPCODE: Final = 245
 
 def dump_libraries(codes: Iterable[bytes]) -> bytes:
     """The payload for libraries with these codes."""
-    body = b"".join(bytes((OPCODE,)) + write_string(code, raw=True) for code in codes)
-    body += VERSION.to_bytes(2, "little")
-    return body + crc64(body).to_bytes(8, "little")
+    return seal(*(bytes((OPCODE,)) + write_string(code, raw=True) for code in codes))
 
 
 def load_libraries(payload: bytes) -> list[bytes]:
     """The codes in a payload. Raises BadChecksum, BadPayload."""
-    end = len(payload) - FOOTER.size
-    if end < 0:
-        raise BadChecksum(f"a payload of {len(payload)} bytes")
-    version, crc = FOOTER.unpack_from(payload, end)
-    if version > VERSION_MAX or crc != crc64(payload[: end + 2]):
-        raise BadChecksum("the version or the check sum is wrong")
-    reader = Reader(payload, 0, end)
+    reader = unseal(payload)
     codes = []
     while reader.left:
         if reader.byte() != OPCODE:

@@ -73,6 +73,8 @@ def _list_of_listpacks(reader: Reader) -> ListValue:
             values += read_listpack(reader.blob())
         elif container == PLAIN_NODE:
             values.append(reader.string())
+            if not values[-1]:
+                raise BadPayload("a node without anything")
         else:
             raise BadPayload(f"a node of the unknown kind {container}")
     return _list_of(values)

@@ -26,31 +26,45 @@ class BadChecksum(BadPayload):
     """The check sum is another one, or the version is one that we do not know."""
 
 
-def crc64(data: bytes) -> int:
-    """CRC-64 with Jones' polynomial 0xad93d23594c935a9, reflected, beginning with 0, as Redis has it."""
-    found: int = _crc.calc(data)
+def crc64(data: bytes | memoryview, before: int = 0) -> int:
+    """CRC-64 with Jones' polynomial 0xad93d23594c935a9, reflected, beginning with 0, as Redis has it; `before`: of what
+    comes before these bytes."""
+    found: int = _crc.calc(data, before)
     return found
 
 
-def dump(value: Value, *, packed: bool = True) -> bytes:
-    """The payload of a value. `packed`: write a collection in the form that Redis has for small ones."""
-    kind, body = write_value(value, packed=packed)
-    expiring = isinstance(value, HashValue) and value.expiries
-    body = bytes((kind,)) + body + (VERSION_WITH_FIELD_EXPIRY if expiring else VERSION).to_bytes(2, "little")
-    return body + crc64(body).to_bytes(8, "little")
+def seal(*parts: bytes, version: int = VERSION) -> bytes:
+    """A payload of these bytes: with version and check sum."""
+    whole = [*parts, version.to_bytes(2, "little")]
+    crc = 0
+    for part in whole:
+        crc = crc64(part, crc)
+    return b"".join([*whole, crc.to_bytes(8, "little")])
 
 
-def load(payload: bytes) -> Value:
-    """The value of a payload. Raises BadChecksum, BadPayload."""
+def unseal(payload: bytes) -> Reader:
+    """What `seal` was given. Raises BadChecksum."""
     end = len(payload) - FOOTER.size
     if end < 0:
         raise BadChecksum(f"a payload of {len(payload)} bytes")
     version, crc = FOOTER.unpack_from(payload, end)
     if version > VERSION_MAX:
         raise BadChecksum(f"RDB version {version}, {VERSION_MAX} is the newest that is known")
-    if crc != crc64(payload[: end + 2]):
+    if crc != crc64(memoryview(payload)[: end + 2]):
         raise BadChecksum("the check sum does not match")
-    reader = Reader(payload, 0, end)
+    return Reader(payload, 0, end)
+
+
+def dump(value: Value, *, packed: bool = True) -> bytes:
+    """The payload of a value. `packed`: write a collection in the form that Redis has for small ones."""
+    kind, body = write_value(value, packed=packed)
+    expiring = isinstance(value, HashValue) and value.expiries
+    return seal(bytes((kind,)), body, version=VERSION_WITH_FIELD_EXPIRY if expiring else VERSION)
+
+
+def load(payload: bytes) -> Value:
+    """The value of a payload. Raises BadChecksum, BadPayload."""
+    reader = unseal(payload)
     value = read_value(reader.byte(), reader)
     if reader.left:
         raise BadPayload(f"{reader.left} bytes behind the value")
