@@ -1,6 +1,7 @@
 # make run    install into .venv and run the server      make test   install into .venv and pass the tests
 # make check  everything CI asks for, but for the builds  make bench  side by side with redis-server
 # make crash  long crash rounds                           make differential   20,000 examples against redis-server
+# make uses   queue libraries finish 1,000 jobs each, through a kill -9
 # make pure   the tests without compiled modules          make compiled       are the compiled modules in use?
 #
 # ARGS goes on: make run ARGS="--port 7000", make test ARGS="tests/storage -x". Nothing is installed outside this folder.
@@ -11,7 +12,7 @@ BIN = $(VENV)/bin
 ARGS ?=
 SOURCES = pyproject.toml setup.py $(shell find src storage -name "*.pyx" -o -name "*.pxd") $(shell sed -n "s/.*: \"\(.*\)\",/\1/p" setup.py)
 
-.PHONY: run test check lint types imports smoke bench crash differential pure compiled clean
+.PHONY: run test check lint types imports smoke bench crash differential uses pure compiled clean
 
 run: $(VENV)/.installed
 	$(BIN)/perdure-server $(ARGS)
@@ -42,6 +43,10 @@ crash: $(VENV)/.tested-with
 
 differential: $(VENV)/.tested-with
 	PERDURE_EXAMPLES=20000 $(BIN)/python -m pytest tests/model --timeout 7200 $(ARGS)
+
+uses: $(VENV)/.tested-with
+	$(BIN)/python -m pip install --quiet --editable ".[uses]"
+	PERDURE_JOBS=1000 $(BIN)/python -m pytest tests/uses --timeout 600 $(ARGS)
 
 compiled: $(VENV)/.installed
 	$(BIN)/python .ci/compiled

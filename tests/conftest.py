@@ -76,15 +76,20 @@ class RedisError(Exception):
     __hash__ = Exception.__hash__
 
 
+def free_port() -> int:
+    """One that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @pytest.fixture(scope="session")
 def real_redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """A redis-server on a free port, without persistence."""
     if which("redis-server") is None:
         pytest.skip("redis-server is not installed: nothing to compare with")
     directory: Path = tmp_path_factory.mktemp("redis")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = free_port()
     options = ["--port", str(port), "--save", "", "--dir", str(directory), "--bind", "127.0.0.1"]
     options += ["--enable-debug-command", "yes"]
     with subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL) as process:
@@ -124,10 +129,12 @@ ROOT = Path(__file__).resolve().parent.parent
 class PerdureServer:
     """`python -m perdure.cli` on a free port. `log` is what it has written to stderr."""
 
-    def __init__(self, directory: Path, *options: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, directory: Path, *options: str, environment: dict[str, str] | None = None, port: int = 0
+    ) -> None:
         self.directory = directory
         roots = os.pathsep.join(str(ROOT / name) for name in ("src", "storage", "tools"))
-        command = [sys.executable, "-m", "perdure.cli", "--port", "0", "--dir", str(directory), *options]
+        command = [sys.executable, "-m", "perdure.cli", "--port", str(port), "--dir", str(directory), *options]
         self._log = directory.parent / f"{directory.name}.log"
         with open(self._log, "ab") as log:
             self.process = subprocess.Popen(
@@ -137,6 +144,10 @@ class PerdureServer:
                 cwd=directory.parent,
                 env={**os.environ, "PYTHONPATH": roots, **(environment or {})},
             )
+        if port:
+            self.port = port
+            _wait_for(port)
+            return
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line.strip().isdigit():
@@ -169,8 +180,8 @@ def start_perdure(tmp_path: Path) -> Iterator[StartPerdure]:
     """Starts servers: `start_perdure("--appendfsync", "no")`, on `tmp_path / "data"` unless told `directory=`."""
     started: list[PerdureServer] = []
 
-    def start(*options: str, directory: Path | None = None, environment: dict[str, str] | None = None) -> PerdureServer:
-        server = PerdureServer(directory or tmp_path / "data", *options, environment=environment)
+    def start(*options: str, directory: Path | None = None, **more: Any) -> PerdureServer:
+        server = PerdureServer(directory or tmp_path / "data", *options, **more)
         started.append(server)
         return server
 
