@@ -277,6 +277,7 @@ def test_as_redis(
 CALLS: dict[str, list[str]] = {
     "bitfield": ["k1", "GET", "u4", "0"],
     "bitfield_ro": ["k1", "GET", "u4", "0"],
+    **{name: ["x", "2", "k1", "k2", "k3"] for name in ("eval", "eval_ro", "evalsha", "evalsha_ro", "fcall", "fcall_ro")},
     "georadius": ["k1", "1", "2", "3", "m", "STORE", "k2"],
     "migrate": ["h", "1", "k1", "0", "5"],
     "sort": ["k1", "BY", "w*", "STORE", "k2"],
@@ -287,7 +288,8 @@ CALLS: dict[str, list[str]] = {
 }
 """Arguments where the general ones say nothing about keys."""
 CATEGORIES = ("keyspace", "read", "write", "set", "sortedset", "list", "hash", "string", "bitmap", "hyperloglog", "geo",
-              "stream", "pubsub", "admin", "fast", "slow", "blocking", "dangerous", "connection", "transaction")  # fmt: skip
+              "stream", "pubsub", "admin", "fast", "slow", "blocking", "dangerous", "connection", "transaction",
+              "scripting")  # fmt: skip
 
 
 def common_commands() -> list[list[str]]:
