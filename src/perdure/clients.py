@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from perdure.errors import ReplyError
-from perdure.session import Session
+from perdure.session import Argv, Session
 
 CLASSES = ("normal", "master", "replica", "slave", "pubsub")
 BARE_CLIENT = 2000
 """Bytes of memory of a session, its parser and its socket when nothing is under way. Roughly."""
+NAMED = 150
+"""The same for each watched key, subscription, prefix."""
 
 
 def checked_name(raw: bytes) -> bytes:
@@ -53,21 +55,43 @@ def waiting_output(session: Session) -> tuple[int, int]:
     return len(session.pending) + len(session.out), session.pending_bytes + sum(map(len, session.out)) + unsent
 
 
+def waiting_input(session: Session) -> tuple[int, int]:
+    """Bytes that the client has sent: (of requests that are not whole or have not run, of the arguments among them)."""
+    backlog = sum(request_size(argv) for argv in session.backlog)
+    if session.peer is None:
+        return backlog, 0
+    parser = session.peer.parser
+    return parser.waiting_bytes + backlog, parser.argument_bytes
+
+
+def request_size(argv: Argv) -> int:
+    """Bytes of a request on the wire."""
+    size = 3 + len(str(len(argv)))
+    for arg in argv:
+        size += 5 + len(str(len(arg))) + len(arg)
+    return size
+
+
 def memory_of(session: Session) -> int:
     """Estimated bytes of memory that the client takes."""
-    queued = sum(sum(map(len, argv)) for _, argv in session.multi or ())
-    backlog = sum(sum(map(len, argv)) for argv in session.backlog)
-    return BARE_CLIENT + waiting_output(session)[1] + queued + backlog
+    named = len(session.watched) + len(session.channels) + len(session.patterns) + len(session.shard_channels)
+    if session.tracking is not None:
+        named += len(session.tracking.prefixes)
+    taken = waiting_output(session)[1] + sum(waiting_input(session)) + session.multi_bytes
+    return BARE_CLIENT + NAMED * named + taken
 
 
-def describe(session: Session) -> bytes:
-    """The client's line in CLIENT LIST, without its end.
+def describe(session: Session, request: Argv | None = None) -> bytes:
+    """The client's line in CLIENT LIST, without its end. `request`: what it has asked, if it is the one who asks.
 
     Redis 7.2's fields, those about buffers that do not exist here as 0; then `durability`, which is ours.
     """
     now = session.ds.now
     replies, waiting = waiting_output(session)
-    queued = sum(sum(map(len, argv)) for _, argv in session.multi or ())
+    received, arguments = waiting_input(session)
+    if request is not None:
+        received += request_size(request)
+        arguments += sum(map(len, request))
     fields: dict[str, object] = {
         "id": session.id,
         "addr": session.address,
@@ -82,17 +106,17 @@ def describe(session: Session) -> bytes:
         "psub": len(session.patterns),
         "ssub": len(session.shard_channels),
         "multi": -1 if session.multi is None else len(session.multi),
-        "qbuf": 0,
+        "qbuf": received,
         "qbuf-free": 0,
-        "argv-mem": 0,
-        "multi-mem": queued,
+        "argv-mem": arguments,
+        "multi-mem": session.multi_bytes,
         "rbs": 0,
         "rbp": 0,
         "obl": 0,
         "oll": replies,
         "omem": waiting,
         "tot-mem": memory_of(session),
-        "events": "r",
+        "events": "rw" if waiting > sum(map(len, session.out)) else "r",
         "cmd": session.last_command.name.decode() if session.last_command is not None else "NULL",
         "user": session.user.name.decode("latin-1"),
         "redir": -1 if session.tracking is None else session.tracking.redirect,

@@ -53,7 +53,7 @@ def sweep(server: Server) -> float:
     if not server.in_tick:
         engine.update_time()
     more = False
-    if server.active_expire and engine.log.poison is None and not server.pause_until_ms:
+    if server.active_expire and engine.log.poison is None and not server.pausing.until_ms:
         if engine.sweeper.run(SWEEP_LIMIT):
             finish(server)
             if server.wakeups.signaled:

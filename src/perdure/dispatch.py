@@ -191,7 +191,7 @@ def exec_queue(session: Session) -> bytes:
                 reply = run(session, command, argv)
             if type(reply) is Park:
                 reply = reply.at_once
-            if command.readonly and session.tracking is not None:
+            if session.tracking is not None:
                 server.caches.remember(session, command, argv)
             replies.append(session.encode(reply))
     finally:
@@ -233,6 +233,7 @@ def call_inside(session: Session, script: Run, argv: Argv) -> Any:
         reply = reply.at_once
     if command.readonly and script.caller.tracking is not None:
         server.caches.remember(script.caller, command, argv)
+        server.caches.script_reads = True
     return reply
 
 
@@ -283,20 +284,22 @@ def _admit(session: Session, command: Command, argv: Argv) -> bytes | None:
         if command.no_multi:
             return _refuse(session, errors.not_in_transaction(), command)
         session.multi.append((command, argv))
+        session.multi_bytes += sum(map(len, argv))
         return QUEUED if _may_reply(session) else NO_REPLY
     if server.paused(command, session, argv):
         return _park(session, Park("pause", ready=lambda: not server.paused(command, session, argv)), argv)
     if server.monitors and name != b"exec" and not (command.skip_monitor or command.admin):
         server.feed_monitors(session, argv)
-    if session.no_touch or session.tracking is not None or (server.monitors and name == b"exec"):
+    quiet = bool(server.pausing.until_ms) and command.readonly
+    if session.no_touch or session.tracking is not None or quiet or (server.monitors and name == b"exec"):
         return _run_observed(session, command, argv)
     return None
 
 
 def _run_observed(session: Session, command: Command, argv: Argv) -> bytes:
     """The rest of `execute` for a client that leaves no trace (CLIENT NO-TOUCH: for eviction, its keys have been unused
-    for as long as before), or is told what changes (CLIENT TRACKING), and for an EXEC that MONITOR shows behind what it
-    runs."""
+    for as long as before), or is told what changes (CLIENT TRACKING); for reading during a pause, when keys whose time has
+    come are not there, but are not deleted; and for an EXEC that MONITOR shows behind what it runs."""
     if not session.db.complete and not command.record_only:
         park = _wait_for_elements(session, command, argv)
         if park is not None:
@@ -306,7 +309,9 @@ def _run_observed(session: Session, command: Command, argv: Argv) -> bytes:
         found = map(session.db.hot.get, command.keys(argv))
         ticks = [(entry, entry.tick) for entry in found if entry is not None and entry.kind]
     session.last_command = command
+    session.ds.hold_expired = command.readonly and bool(session.server.pausing.until_ms)
     reply, told = run_told(session, command, argv)
+    session.ds.hold_expired = False
     for entry, tick in ticks:
         entry.tick = tick
     if type(reply) is Park:
@@ -331,7 +336,7 @@ def run_told(
     caches = session.server.caches
     caches.begin(session)
     reply = run(session, command, argv, again)
-    if command.readonly and type(reply) is not Park:
+    if type(reply) is not Park:
         caches.remember(session, command, argv)
     if session.tracking is not None and session.multi is None and not command.name.startswith(b"client|"):
         session.tracking.caching = False

@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-from perdure.clients import class_of, memory_of, waiting_output
+from perdure.clients import class_of, memory_of, waiting_input, waiting_output
 from perdure.registry import every_command
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def clients(server: Server) -> Lines:
     yield "connected_clients", len(sessions)
     yield "cluster_connections", 0
     yield "maxclients", server.config.maxclients
-    yield "client_recent_max_input_buffer", 0
+    yield "client_recent_max_input_buffer", max((waiting_input(session)[0] for session in sessions), default=0)
     yield "client_recent_max_output_buffer", max((waiting_output(session)[1] for session in sessions), default=0)
     yield "blocked_clients", len(server.wakeups)
     yield "tracking_clients", len(server.trackers)
@@ -209,7 +209,7 @@ def stats(server: Server) -> Lines:
     yield "expired_time_cap_reached_count", 0
     yield "expire_cycle_cpu_milliseconds", 0
     yield "evicted_keys", dataset.evicted_keys
-    yield "evicted_clients", 0
+    yield "evicted_clients", server.client_memory.evicted
     yield "keyspace_hits", dataset.hits
     yield "keyspace_misses", dataset.misses
     yield from (

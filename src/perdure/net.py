@@ -35,7 +35,10 @@ class Connection(asyncio.Protocol):
     def __init__(self, server: Server) -> None:
         self.server = server
         self.session: Session
-        self.parser = RequestParser()
+        config = server.config
+        self.parser = RequestParser(
+            max_bulk=config.proto_max_bulk_len, max_request=config.client_query_buffer_limit
+        )
         self.transport: asyncio.Transport
         self._stopped = self._full = self._held = self._slowed = False
 
@@ -63,6 +66,8 @@ class Connection(asyncio.Protocol):
         session.bytes_in += len(data)
         parser = self.parser
         commands = parser.feed(data)
+        if server.client_memory.watching and not server.client_memory.measure(session, commands):
+            return
         if session.parked is not None or session.backlog:
             session.backlog.extend(commands)
             if len(session.backlog) > 1024:

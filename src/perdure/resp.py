@@ -354,16 +354,22 @@ class RequestParser:
     Memory follows what has arrived, never what a header announces. Before `authenticated` is set, requests have to be
     small; one that is not waits while requests before it, which may authenticate, have not been run: `waiting` is then
     true, and `feed(b"")` goes on.
+
+    `argument_bytes` are in arguments of the request that is not whole yet, of which there may be `max_request`.
     """
 
     __slots__ = (
         "_argv", "_at", "_buffer", "_bulk", "_missing", "_need", "_reader",
-        "authenticated", "error", "max_bulk", "waiting",
+        "argument_bytes", "authenticated", "error", "max_bulk", "max_request", "waiting",
     )  # fmt: skip
 
-    def __init__(self, *, authenticated: bool = True, max_bulk: int = 512 << 20) -> None:
+    def __init__(
+        self, *, authenticated: bool = True, max_bulk: int = 512 << 20, max_request: int = 1 << 62
+    ) -> None:
         self.authenticated = authenticated
         self.max_bulk = max_bulk
+        self.max_request = max_request
+        self.argument_bytes = 0
         self.error: ProtocolError | None = None
         self.waiting = False
         self._reader: hiredis.Reader | None = None
@@ -394,7 +400,15 @@ class RequestParser:
             except ProtocolError as error:
                 self.error = error
                 self._buffer.clear()
+        if self.waiting_bytes + self.argument_bytes > self.max_request:
+            self.error = ProtocolError("too big request (client-query-buffer-limit)")
+            self._buffer.clear()
         return commands
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that could not be parsed yet."""
+        return len(self._buffer)
 
     # -- the fast path -------------------------------------------------------------------------------------------
 
@@ -512,12 +526,14 @@ class RequestParser:
             return False
         with memoryview(buffer) as view:
             self._argv.append(bytes(view[start:end]))
+        self.argument_bytes += end - start
         self._at = end + 2
         self._bulk = -1
         self._missing -= 1
         if not self._missing:
             commands.append(self._argv)
             self._argv = []
+            self.argument_bytes = 0
         return True
 
     def _take_size(self, commands: list[list[bytes]]) -> bool:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from perdure import cron
 from perdure.acl import Acl, admission
+from perdure.client_memory import ClientMemory
 from perdure.commands import FAMILIES
 from perdure.directives import ConfigError
 from perdure.dispatch import call_inside, exec_queue, execute, find, finish, run_told
@@ -32,6 +33,7 @@ from perdure.listeners import Listeners
 from perdure.migrations import Migrations
 from perdure.net import HELD_MAX, STRANGER_OUTPUT_MAX, Connection
 from perdure.notifications import Notifications
+from perdure.pauses import Pause
 from perdure.pubsub import PubSub
 from perdure.redaction import redacted
 from perdure.registry import Command, build_table, every_command, with_upper_case
@@ -47,7 +49,7 @@ from perdure_storage.engine import Engine, Options
 from perdure_storage.errors import LogPoisoned, StorageError
 
 if TYPE_CHECKING:
-    from perdure.config import Config
+    from perdure.config import BufferLimit, Config
     from perdure_storage.files import File
     from perdure_storage.types.entry import Collection
 
@@ -133,6 +135,7 @@ class Server(Hot):
         self.pubsub = PubSub(self.push)
         self.notifications = Notifications(self.pubsub)
         self._notify(config.notify_keyspace_events)
+        self.client_memory = ClientMemory(config, self.sessions, self.kill)
         self.caches = Caches(self.sessions, self.push, self.soon)
         self.caches.limit(config.tracking_table_max_keys)
         self.trackers = self.caches.trackers
@@ -150,8 +153,7 @@ class Server(Hot):
         self._syncing = engine.log
         self._sizes_asked_ms = 0
         self.quick_disk = True
-        self.pause_until_ms = 0
-        self.pause_all = False
+        self.pausing = Pause()
         self.active_expire = True
         self.stopping: asyncio.Event
         self.exit_code = 0
@@ -164,6 +166,10 @@ class Server(Hot):
         config.on_change("appendfsync", lambda value: setattr(self, "level", LEVELS[value]))
         config.on_change("notify-keyspace-events", self._notify)
         config.on_change("tracking-table-max-keys", self.caches.limit)
+        config.on_change("client-output-buffer-limit", self._limit_output)
+        config.on_change("client-query-buffer-limit", self._limit_input)
+        config.on_change("proto-max-bulk-len", self._limit_input)
+        self._limit_output(config.client_output_buffer_limit)
         config.on_change("slowlog-max-len", self.slowlog.resize)
         config.on_change("slowlog-log-slower-than", lambda value: setattr(self, "slow_ns", threshold_ns(value)))
 
@@ -341,6 +347,7 @@ class Server(Hot):
         session.discard()
         self.pubsub_drop(session)
         self.caches.stop(session)
+        self.client_memory.forget(session)
         self.monitors.discard(session)
         self.unsafe.pop(session, None)
         self.strangers.pop(session, None)
@@ -371,8 +378,7 @@ class Server(Hot):
         """The client does not take its replies fast enough: cut it off when there are more than it may have waiting."""
         session = connection.session
         waiting = connection.waiting_bytes
-        pushed = bool(session.monitoring or session.channels or session.patterns or session.shard_channels)
-        limit = self.config.client_output_buffer_limit["pubsub" if pushed else "normal"]
+        limit = self._output_limit(session)
         over = bool(limit.hard and waiting > limit.hard) or (
             not session.authenticated and waiting > STRANGER_OUTPUT_MAX
         )
@@ -384,11 +390,42 @@ class Server(Hot):
         elif connection in self.choked:
             self.choked[connection] = 0
         if over:
-            log.warning(
-                "client %d (%s) does not read its replies: %d bytes wait, closing", session.id, session.address, waiting
-            )
-            self.output_limit_disconnections += 1
-            self.kill(session)
+            self._cut_off(session, waiting)
+
+    def too_much(self, session: Session, size: int) -> bool:
+        """Are these bytes of replies, behind those that wait, more than the client may have? Then it is cut off.
+
+        They are judged before the socket gets them, as Redis does it: a reply that is larger than the hard limit never
+        leaves, however fast the client reads.
+        """
+        waiting = session.peer.waiting_bytes + session.pending_bytes + size
+        limit = self._output_limit(session)
+        if not limit.hard or waiting <= limit.hard:
+            return False
+        self._cut_off(session, waiting)
+        return True
+
+    def _output_limit(self, session: Session) -> BufferLimit:
+        pushed = session.monitoring or session.channels or session.patterns or session.shard_channels
+        return self.config.client_output_buffer_limit["pubsub" if pushed else "normal"]
+
+    def _cut_off(self, session: Session, waiting: int) -> None:
+        log.warning(
+            "client %d (%s) does not read its replies: %d bytes wait, closing", session.id, session.address, waiting
+        )
+        self.output_limit_disconnections += 1
+        self.kill(session)
+
+    def _limit_output(self, limits: dict[str, BufferLimit]) -> None:
+        """`client-output-buffer-limit` was set. Up to `harmless` bytes at a time are left to `check_output`."""
+        self.harmless = min((limits[name].hard for name in ("normal", "pubsub") if limits[name].hard), default=1 << 62)
+
+    def _limit_input(self, value: int) -> None:
+        """`client-query-buffer-limit` or `proto-max-bulk-len` was set."""
+        for session in self.sessions.values():
+            if session.peer is not None:
+                session.peer.parser.max_request = self.config.client_query_buffer_limit
+                session.peer.parser.max_bulk = self.config.proto_max_bulk_len
 
     def push(self, session: Session, data: bytes) -> None:
         """Queue a message that is no reply to anything. Those of a transaction wait for its end."""
@@ -463,6 +500,8 @@ class Server(Hot):
             if session.gate or session.monitoring:  # a push is no reply: `refuse_writes` has no answer to it
                 count -= [*map(type, out)].count(Raw)
             out.clear()
+            if len(data) > self.harmless and self.too_much(session, len(data)):
+                continue
             if session.pending or session.durability >= unsafe:
                 session.pending.append((lsn, data, count))
                 session.pending_bytes += len(data)
@@ -473,6 +512,8 @@ class Server(Hot):
                 session.peer.send(data)
                 if session.closing:
                     session.peer.close()
+            if self.client_memory.watching:
+                self.client_memory.measure(session)
         if self.unsafe and not self.sync_thread.busy:
             self.start_sync()
         if self.config.maxmemory:
@@ -613,7 +654,7 @@ class Server(Hot):
             records.poison is not None
             or records.prepare_error is not None
             or self.monitors
-            or self.pause_until_ms
+            or self.pausing.until_ms
             or self.migrations
             or evicting
         )
@@ -632,26 +673,22 @@ class Server(Hot):
         """Does CLIENT PAUSE hold this command back, or that a key of it is being migrated?"""
         if self.migrations and self.migrations.holds(command, session, argv):
             return True
-        if not self.pause_until_ms:
+        if not self.pausing.until_ms:
             return False
-        if self.dataset.now >= self.pause_until_ms:
-            self.pause_until_ms = 0
+        if self.dataset.now >= self.pausing.until_ms:
+            self.pausing.end()
             self.update_gate()
             return False
-        if command.name == b"exec":
-            return self.pause_all or any(queued.write for queued, _ in session.multi or ())
-        return (self.pause_all and not command.name.startswith(b"client")) or command.write
+        return self.pausing.holds(session, command, argv)
 
     def pause(self, until_ms: int, everything: bool) -> None:
-        """CLIENT PAUSE: hold back writers, or everybody. The longer and the stricter of two pauses counts."""
-        self.pause_all = everything or (self.pause_all and bool(self.pause_until_ms))
-        self.pause_until_ms = max(until_ms, self.pause_until_ms)
+        """CLIENT PAUSE: hold back writers, or everybody."""
+        self.pausing.begin(until_ms, everything)
         self.update_gate()
-        self.loop.call_later((self.pause_until_ms - self.dataset.now + 1) / 1000, self.poll)
+        self.loop.call_later((self.pausing.until_ms - self.dataset.now + 1) / 1000, self.poll)
 
     def unpause(self) -> None:
-        self.pause_until_ms = 0
-        self.pause_all = False
+        self.pausing.end()
         self.update_gate()
         self.loop.call_soon(self.poll)
 

@@ -28,6 +28,7 @@ cdef class Session:
     cdef public object monitoring
     cdef public object multi
     cdef public object multi_broken
+    cdef public long long multi_bytes
     cdef public object name
     cdef public object no_evict
     cdef public object no_touch

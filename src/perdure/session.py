@@ -124,6 +124,7 @@ class Session:
         "monitoring",
         "multi",
         "multi_broken",
+        "multi_bytes",
         "name",
         "no_evict",
         "no_touch",
@@ -163,6 +164,7 @@ class Session:
         self.lib_name = self.lib_ver = b""
         self.multi: list[tuple[Command, Argv]] | None = None
         self.multi_broken = False
+        self.multi_bytes = 0
         self.watched: dict[Watched, tuple[int, bool]] = {}
         """What WATCH has named: number of the database, and whether the key was there."""
         self.watch_broken = False
@@ -235,6 +237,7 @@ class Session:
         """Leave MULTI and forget what is watched."""
         self.multi = None
         self.multi_broken = False
+        self.multi_bytes = 0
         self.unwatch()
         self.update_gate()
 

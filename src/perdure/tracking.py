@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from perdure_storage.effects import Effect
 
 CHANNEL: Final = b"__redis__:invalidate"
-SCRIPTS: Final = frozenset((b"eval_ro", b"evalsha_ro", b"fcall_ro"))
-"""They read what their commands read."""
+SCRIPTS: Final = frozenset((b"eval", b"evalsha", b"fcall", b"eval_ro", b"evalsha_ro", b"fcall_ro"))
+"""They read if their commands do: then the keys that they declare, as Redis 7.0 has it, besides those of the commands."""
 
 
 class Tracking:
@@ -117,6 +117,8 @@ class Caches:
         """Who wants to be told of all keys that start like that."""
         self.changed_in_tick: dict[bytes, Session | None] = {}
         """What `broadcast` will tell; with the client that has changed it, if it tracks."""
+        self.script_reads = False
+        """Has the script that runs read a key?"""
         self.max_keys = 0
         self._running: Session | None = None
         self._behind: list[bytes] = []
@@ -157,9 +159,12 @@ class Caches:
         self._running = session
 
     def remember(self, session: Session, command: Command, argv: Argv) -> None:
-        """`session` has read what this command reads; the keys are remembered if it wants that."""
+        """`session` has run this command: the keys are remembered if it reads them, and if the client wants that."""
+        reads = command.readonly
+        if command.name in SCRIPTS:
+            reads, self.script_reads = self.script_reads, False
         tracking = session.tracking
-        if tracking is None or not tracking.remembers or command.name in SCRIPTS:
+        if not reads or tracking is None or not tracking.remembers:
             return
         number, readers = session.id, self.readers
         for key in command.keys(argv):

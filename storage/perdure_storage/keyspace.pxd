@@ -52,6 +52,7 @@ cdef class Dataset:
     cdef public dict spaces
     cdef public dict libraries
     cdef public bint keep_expired
+    cdef public bint hold_expired
     cdef public long long now
     cdef public long long tick
     cdef public long long lsn

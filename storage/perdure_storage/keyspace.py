@@ -443,6 +443,8 @@ class Keyspace:
 
     def expire_key(self, entry: Any) -> None:
         """The key's time has come: lazy access and sweep both end here."""
+        if self.ds.hold_expired:
+            return
         self.remove(entry)
         self.ds.expired_keys += 1
         if self.wants:
@@ -734,6 +736,8 @@ class Dataset:
         self.hits = self.misses = self.loads = 0
         self.expired_keys = self.expired_fields = self.evicted_keys = self.dropped = 0
         self.keep_expired = False
+        self.hold_expired = False
+        """While nothing may change: keys whose time has come are not there, but stay."""
         self.wants = 0
         self.random = Random()
         self.limits: Limits = DefaultLimits()

@@ -76,7 +76,7 @@ def client_id(ctx: Session, args: Args) -> Reply:
 @COMMANDS.command("CLIENT INFO", ANYTIME, since="6.2.0", complexity="O(1)", tips="nondeterministic_output")
 def client_info(ctx: Session, args: Args) -> Reply:
     """Return what CLIENT LIST says of the connection."""
-    return Verbatim(describe(ctx) + b"\n")
+    return Verbatim(describe(ctx, [b"CLIENT", b"INFO"]) + b"\n")
 
 
 @COMMANDS.command(
@@ -100,7 +100,9 @@ def client_list(ctx: Session, args: Args) -> Reply:
             sessions = [session for session in found if session is not None]
         else:
             raise errors.syntax()
-    return Verbatim(b"".join(describe(session) + b"\n" for session in sessions))
+    request = [b"CLIENT", b"LIST", *args]
+    lines = [describe(session, request if session is ctx else None) for session in sessions]
+    return Verbatim(b"".join(line + b"\n" for line in lines))
 
 
 def known_class(raw: bytes) -> str:
@@ -282,6 +284,8 @@ def client_reply(ctx: Session, args: Args) -> Reply:
 def client_no_evict(ctx: Session, args: Args) -> Reply:
     """Protect the connection from being closed for the memory it takes."""
     ctx.no_evict = on_or_off(args[0])
+    if ctx.server.client_memory.watching:
+        ctx.server.client_memory.measure(ctx)
     return "OK"
 
 
