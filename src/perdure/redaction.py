@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 HIDDEN: Final = b"(redacted)"
 SECRET_DIRECTIVES: Final = frozenset((b"requirepass", b"masterauth", b"masteruser", b"tls-key-file-pass"))
 
-USER_COMMANDS: Final = frozenset((b"acl|setuser", b"acl|getuser", b"acl|deluser"))
-"""Who the users are is nobody's business either."""
 
 
 def redacted(command: Command, argv: Argv) -> Argv:
@@ -24,8 +22,10 @@ def redacted(command: Command, argv: Argv) -> Argv:
         return _hide_after(argv, 1, frozenset((b"auth",)), 2)
     if name == b"config|set":
         return _hide_after(argv, 2, SECRET_DIRECTIVES, 1)
-    if name in USER_COMMANDS:
+    if name == b"acl|setuser":
         return [*argv[:2], *[HIDDEN] * (len(argv) - 2)]
+    if name == b"migrate":
+        return _hide_after(_hide_after(argv, 6, frozenset((b"auth",)), 1), 6, frozenset((b"auth2",)), 2)
     return argv
 
 
