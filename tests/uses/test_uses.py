@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import pytest
 import redis
-from tests.conftest import PerdureServer, StartPerdure
+from tests.conftest import PerdureServer, StartPerdure, free_port
 
 Client: TypeAlias = Any
 """redis.Redis, whose annotations say of each reply all that it could be."""
@@ -69,6 +70,96 @@ def test_a_consumer_reads_what_a_producer_adds(server: PerdureServer, client: Cl
         client.xadd("mystream", message)
     thread.join(20)
     assert received == messages
+
+
+def test_a_consumer_goes_on_where_it_was_when_the_server_is_killed_in_between(start_perdure: StartPerdure) -> None:
+    port, count = free_port(), 60
+    server = start_perdure(port=port)
+    sent: list[bytes] = []
+    received: list[tuple[bytes, bytes]] = []
+
+    def produce() -> None:
+        with redis.Redis(port=port) as client:
+            while len(sent) < count:
+                number = b"%d" % len(sent)
+                try:
+                    client.xadd("mystream", {"number": number})
+                except redis.ConnectionError:
+                    time.sleep(0.02)
+                    continue
+                sent.append(number)
+
+    def consume() -> None:
+        last_id: bytes | str = "0"
+        with redis.Redis(port=port) as client:
+            while not received or received[-1][1] != b"%d" % (count - 1):
+                try:
+                    messages: Any = client.xread({"mystream": last_id}, count=1, block=0)
+                except redis.ConnectionError:
+                    time.sleep(0.02)
+                    continue
+                last_id, fields = messages[0][1][0]
+                received.append((last_id, fields[b"number"]))
+
+    threads = [threading.Thread(target=work, daemon=True) for work in (consume, produce)]
+    for thread in threads:
+        thread.start()
+    for part in (1, 2):
+        while len(received) < part * count // 3:
+            time.sleep(0.002)
+        server.stop(signal.SIGKILL)
+        server = start_perdure(port=port)
+    for thread in threads:
+        thread.join(30)
+    ids = [ident for ident, _ in received]
+    assert ids == sorted(set(ids), key=lambda ident: [int(part) for part in ident.split(b"-")])
+    numbers = [number for _, number in received]
+    assert list(dict.fromkeys(numbers)) == sent  # one whose reply was lost with the server may have been added twice
+
+
+def test_a_leaderboard_is_a_sorted_set(server: PerdureServer, client: Client, start_perdure: StartPerdure) -> None:
+    client.zadd("leaderboard", {"player1": 5000, "player2": 6000, "player3": 100})
+    assert client.zincrby("leaderboard", 1500, "player1") == 6500
+    assert client.zrevrange("leaderboard", 0, 1, withscores=True) == [(b"player1", 6500), (b"player2", 6000)]
+    server.stop(signal.SIGKILL)
+    with redis.Redis(port=start_perdure().port) as again:
+        assert again.zrevrank("leaderboard", "player3") == 2
+        assert again.zrank("leaderboard", "player1", withscore=True) == [2, 6500]
+        assert again.zcount("leaderboard", 5000, "+inf") == 2
+
+
+def test_a_priority_queue_is_a_sorted_set_whose_least_is_taken(start_perdure: StartPerdure) -> None:
+    port = free_port()
+    server = start_perdure(port=port)
+    taken: list[tuple[bytes, float]] = []
+
+    def work() -> None:
+        with redis.Redis(port=port) as worker:
+            while True:
+                try:
+                    found: Any = worker.bzpopmin("queue", timeout=0)
+                except redis.ConnectionError:
+                    time.sleep(0.02)
+                    continue
+                if found[1] == b"end":
+                    return
+                taken.append((found[1], found[2]))
+
+    with redis.Redis(port=port) as client:
+        client.zadd("queue", {f"job {number}": number % 7 for number in range(20)})
+        server.stop(signal.SIGKILL)
+        server = start_perdure(port=port)
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        while len(taken) < 20:
+            time.sleep(0.01)
+        assert taken == sorted(taken, key=lambda item: (item[1], item[0]))
+        assert {name for name, _ in taken} == {b"job %d" % number for number in range(20)}
+        server.stop(signal.SIGKILL)  # while the worker waits
+        start_perdure(port=port)
+        client.zadd("queue", {"end": 9})
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 def test_what_a_group_was_given_is_pending_after_a_crash(
