@@ -15,9 +15,12 @@ HyperLogLog sketches", 2017.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
+import re
+from bisect import bisect_right
+from functools import lru_cache, partial
+from itertools import accumulate
 from math import inf, sqrt
+from operator import itemgetter
 from typing import Final, TypeAlias
 
 P: Final = 14
@@ -52,7 +55,7 @@ def looks_right(value: Value) -> bool:
 
 def empty() -> bytearray:
     """No element yet: one run of zeros."""
-    return bytearray(b"HYLL\1" + bytes(HEADER - 5)) + _zeros(REGISTERS)
+    return bytearray(b"HYLL\1" + bytes(HEADER - 5) + b"".join(_zeros(REGISTERS)))
 
 
 def is_dense(value: Value) -> bool:
@@ -146,82 +149,86 @@ def pack(header: Value, registers: Value) -> bytearray:
 # -- sparse --------------------------------------------------------------------------------------------------------
 
 
-def runs(value: Value, at: int = HEADER) -> Iterator[tuple[int, int, int, int]]:
-    """(position, length of the opcode, value, registers) of each run from position `at` on."""
-    end = len(value)
-    while at < end:
-        byte = value[at]
-        if byte & 0x80:
-            yield at, 1, (byte >> 2 & 31) + 1, (byte & 3) + 1
-            at += 1
-        elif byte & 0x40:
-            low = value[at + 1] if at + 1 < end else 0
-            yield at, 2, 0, ((byte & 0x3F) << 8 | low) + 1
-            at += 2
-        else:
-            yield at, 1, 0, (byte & 0x3F) + 1
-            at += 1
+_opcodes: Final = re.compile(rb"[\x40-\x7f].?|.", re.DOTALL).findall
 
 
-def _zeros(count: int) -> bytes:
+@lru_cache(ZERO_RUN + (1 << 10))
+def _run(opcode: bytes) -> tuple[int, int]:
+    """(value, registers) of one."""
+    byte = opcode[0]
+    if byte & 0x80:
+        return (byte >> 2 & 31) + 1, (byte & 3) + 1
+    if byte & 0x40:
+        return 0, (int.from_bytes(opcode.ljust(2, b"\0"), "big") & 0x3FFF) + 1
+    return 0, byte + 1
+
+
+_registers: Final = itemgetter(1)
+
+
+def _zeros(count: int) -> list[bytes]:
     if count > ZERO_RUN:
-        return bytes(((count - 1) >> 8 | 0x40, count - 1 & 255))
-    return bytes((count - 1,)) if count else b""
+        return [bytes(((count - 1) >> 8 | 0x40, count - 1 & 255))]
+    return [bytes((count - 1,))] if count else []
 
 
-def _values(value: int, count: int) -> bytes:
-    return bytes(((value - 1) << 2 | count - 1 | 0x80,)) if count else b""
+def _values(value: int, count: int) -> list[bytes]:
+    return [bytes(((value - 1) << 2 | count - 1 | 0x80,))] if count else []
 
 
-Trail = list[tuple[int, int]]
-"""Of a sparse value, the opcodes before the last one that was changed: (position, first register) of each."""
+class Sparse:
+    """A sparse one laid open for changes: its opcodes, and the first register of each, by which one is found at once."""
 
+    def __init__(self, value: Value) -> None:
+        self.header = value[:HEADER]
+        self.opcodes: list[bytes] = _opcodes(value[HEADER:])
+        self.size = len(value)
+        *self.firsts, self.registers = accumulate(map(_registers, map(_run, self.opcodes)), initial=0)
 
-def sparse_set(value: bytearray, index: int, count: int, max_bytes: int, trail: Trail) -> bool | None:
-    """Raise a register to `count`: True if it was lower, False if not; None where only a dense one can.
+    def value(self) -> bytearray:
+        return bytearray(self.header + b"".join(self.opcodes))
 
-    Redis' steps one by one, since what it writes depends on them: a run is split, and equal neighbours that fit into
-    one opcode are joined, looking at five opcodes only. `trail` is the caller's, empty at first, for registers in
-    rising order: the search goes on where the last change was made, from the opcode that may have been joined with it.
-    """
-    if count > VAL_MAX:
-        return None
-    start, first = trail.pop() if trail else (HEADER, 0)
-    for run in runs(value, start):
-        if index < first + run[3]:
-            break
-        trail.append((run[0], first))
-        first += run[3]
-    else:
-        raise Broken
-    before = trail[-1][0] if trail else HEADER
-    at, size, old, length = run
-    if old >= count:
-        return False
-    left, right = index - first, first + length - 1 - index
-    if length == 1 and size == 1:
-        value[at] = _values(count, 1)[0]
-    else:
-        part = partial(_values, old) if old else _zeros
-        split = part(left) + _values(count, 1) + part(right)
-        if len(split) > size and len(value) + len(split) - size > max_bytes:
+    def put(self, index: int, count: int, max_bytes: int) -> bool | None:
+        """Raise a register to `count`: True if it was lower, False if not; None where only a dense one can.
+
+        Redis' steps one by one, since what it writes depends on them: a run is split, and equal neighbours that fit
+        into one opcode are joined, looking at five opcodes only. Raises Broken.
+        """
+        if count > VAL_MAX:
             return None
-        value[at : at + size] = split
-    _join(value, before)
-    return True
+        if index >= self.registers:
+            raise Broken
+        place = bisect_right(self.firsts, index) - 1
+        first, opcode = self.firsts[place], self.opcodes[place]
+        old, length = _run(opcode)
+        if old >= count:
+            return False
+        left = index - first
+        rest = length - 1 - left
+        part = partial(_values, old) if old else _zeros
+        split = [*part(left), *_values(count, 1), *part(rest)]
+        grown = sum(map(len, split)) - len(opcode)
+        if grown > 0 and self.size + grown > max_bytes:
+            return None
+        self.opcodes[place : place + 1] = split
+        self.firsts[place : place + 1] = [first, *([index] if left else []), *([index + 1] if rest else [])]
+        self.size += grown
+        self._join(max(place - 1, 0))
+        return True
 
-
-def _join(value: bytearray, at: int) -> None:
-    for _ in range(5):
-        if at >= len(value):
-            return
-        byte = value[at]
-        if byte & 0x80 and at + 1 < len(value) and value[at + 1] & 0x80:
-            both = (byte & 3) + (value[at + 1] & 3) + 2
-            if byte >> 2 == value[at + 1] >> 2 and both <= VAL_RUN:
-                value[at : at + 2] = _values((byte >> 2 & 31) + 1, both)
-                continue
-        at += 2 if byte & 0xC0 == 0x40 else 1
+    def _join(self, place: int) -> None:
+        opcodes = self.opcodes
+        for _ in range(5):
+            if place + 1 >= len(opcodes):
+                return
+            value, count = _run(opcodes[place])
+            other, more = _run(opcodes[place + 1])
+            if value and value == other and count + more <= VAL_RUN:
+                opcodes[place : place + 2] = _values(value, count + more)
+                del self.firsts[place + 1]
+                self.size -= 1
+            else:
+                place += 1
 
 
 def registers_of(value: Value) -> bytearray:
@@ -229,7 +236,7 @@ def registers_of(value: Value) -> bytearray:
     if is_dense(value):
         return _unpack(value)
     registers = bytearray()
-    for _, _, count, length in runs(value):
+    for count, length in map(_run, _opcodes(value[HEADER:])):
         registers += bytes((count,)) * length
         if len(registers) > REGISTERS:
             raise Broken
@@ -246,11 +253,12 @@ def to_dense(value: Value) -> bytearray:
 def describe(value: Value) -> bytes:
     """The runs of a sparse one, as PFDEBUG DECODE shows them."""
     words = []
-    for _, size, count, length in runs(value):
+    for opcode in _opcodes(value[HEADER:]):
+        count, length = _run(opcode)
         if count:
             words.append(b"v:%d,%d" % (count, length))
         else:
-            words.append((b"Z:%d" if size == 2 else b"z:%d") % length)
+            words.append((b"Z:%d" if len(opcode) == 2 else b"z:%d") % length)
     return b" ".join(words)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
+from itertools import chain
 from typing import Final
 
 from perdure import hyperloglog as hll
@@ -46,27 +48,28 @@ def _put(db: Keyspace, key: bytes, entry: String | None, value: bytes | bytearra
     db.set_string(key, value, entry.expire if entry is not None else 0)
 
 
-def _set_many(value: bytearray, places: list[tuple[int, int]], max_bytes: int) -> tuple[bytearray, int]:
+def _set_many(value: bytearray, places: Iterable[tuple[int, int]], max_bytes: int) -> tuple[bytearray, int]:
     """(the value with these registers raised, how many of them were lower)."""
-    raised, last = 0, -1
-    trail: hll.Trail = []
+    raised, left = 0, iter(places)
     try:
-        for index, count in places:
-            if not hll.is_dense(value):
-                if index < last:
-                    trail.clear()
-                last = index
-                done = hll.sparse_set(value, index, count, max_bytes, trail)
-                if done is not None:
-                    raised += done
-                    continue
-                value = hll.to_dense(value)
-            if hll.dense_get(value, index) < count:
-                at, part = hll.dense_put(value, index, count)
-                value[at : at + len(part)] = part
-                raised += 1
+        if not hll.is_dense(value):
+            sparse = hll.Sparse(value)
+            for index, count in left:
+                done = sparse.put(index, count, max_bytes)
+                if done is None:
+                    left = chain([(index, count)], left)
+                    break
+                raised += done
+            else:
+                return sparse.value(), raised
+            value = hll.to_dense(sparse.value())
     except Broken:
         raise _broken() from None
+    for index, count in left:
+        if hll.dense_get(value, index) < count:
+            at, part = hll.dense_put(value, index, count)
+            value[at : at + len(part)] = part
+            raised += 1
     return value, raised
 
 
