@@ -269,6 +269,8 @@ def _admit(session: Session, command: Command, argv: Argv) -> bytes | None:
     refused = admission.refusal(session, command, argv)
     if refused is not None:
         return _refuse(session, refused, command)
+    if server.meanwhile.run is not None and not command.allow_busy:
+        return _refuse(session, server.stage.busy(), command)
     subscribed = session.protocol == 2 and (session.channels or session.patterns or session.shard_channels)
     if subscribed and name not in WHILE_SUBSCRIBED:
         error = ReplyError(

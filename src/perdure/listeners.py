@@ -99,6 +99,10 @@ class Listeners:
         for listener in self._tls:
             await listener.accept(self._context)
 
+    def plain_sockets(self) -> list[socket.socket]:
+        """The listening sockets without TLS."""
+        return [listener.raw for listener in self._plain + self._unix]
+
     def close(self) -> None:
         """Nobody comes in any more."""
         self._plain, self._tls, self._unix = map(self._closed, (self._plain, self._tls, self._unix))

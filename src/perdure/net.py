@@ -47,6 +47,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
         self.transport = transport  # type: ignore[assignment]
+        if hasattr(self, "session"):
+            return  # the loop takes it over: see `busy`
         self.session = self.server.connect(self)
         self.trust(self.session.authenticated)
 
@@ -54,7 +56,11 @@ class Connection(asyncio.Protocol):
         """Who has not authenticated may send small requests only, and must read the replies."""
         was, self.parser.authenticated = self.parser.authenticated, authenticated
         if was != authenticated:
-            self.transport.set_write_buffer_limits(None if authenticated else STRANGER_OUTPUT_MAX)
+            self.usual_limits()
+
+    def usual_limits(self) -> None:
+        """How much may wait to be sent before the client is no longer read from."""
+        self.transport.set_write_buffer_limits(None if self.parser.authenticated else STRANGER_OUTPUT_MAX)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.server.disconnect(self.session)

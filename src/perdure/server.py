@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from queue import SimpleQueue
 from random import Random
 from time import monotonic
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from perdure import cron
 from perdure.acl import Acl, admission
+from perdure.busy import Meanwhile
 from perdure.client_memory import ClientMemory
 from perdure.commands import FAMILIES
 from perdure.directives import ConfigError
@@ -140,11 +141,13 @@ class Server(Hot):
         self.caches.limit(config.tracking_table_max_keys)
         self.trackers = self.caches.trackers
         self.held_back: list[tuple[Session, Raw]] | None = None
+        self.migrations = Migrations(self)
         self.stage = Stage(self, find, call_inside)
         self.scripts = Scripts(self.stage)
-        self.migrations = Migrations(self)
         self.libraries = Libraries(self.stage)
+        self.meanwhile = Meanwhile(self)
         # state of the tick and of admission
+        self._jobs: set[asyncio.Task[None]] = set()
         self.in_tick = False
         self.level = LEVELS[config.appendfsync]
         self.unsynced_since_ms = 0
@@ -455,6 +458,12 @@ class Server(Hot):
 
     # -- the tick ------------------------------------------------------------------------------------------------
 
+    def spawn(self, job: Coroutine[Any, Any, None]) -> None:
+        """Let a coroutine run when the loop comes to it."""
+        task = self.loop.create_task(job)
+        self._jobs.add(task)
+        task.add_done_callback(self._jobs.discard)
+
     def begin_tick(self) -> None:
         """First request after a pause: the clock is read once for all that arrive together."""
         self.in_tick = True
@@ -471,6 +480,16 @@ class Server(Hot):
         if self.caches.changed_in_tick:
             self.caches.broadcast()
         self.in_tick = False
+        self.let_replies_go()
+        if self.config.maxmemory:
+            cron.limit_memory(self)
+        if self.dataset.effects:  # of something that was no command: a key met after its time, or evicted
+            finish(self)
+        if self.dataset.events:
+            self.tell_events()
+
+    def let_replies_go(self) -> None:
+        """Write what was committed; what is safe enough leaves, for the rest a sync is begun."""
         records = self.engine.log
         if records.buffered:
             try:
@@ -516,12 +535,6 @@ class Server(Hot):
                 self.client_memory.measure(session)
         if self.unsafe and not self.sync_thread.busy:
             self.start_sync()
-        if self.config.maxmemory:
-            cron.limit_memory(self)
-        if self.dataset.effects:  # of something that was no command: a key met after its time, or evicted
-            finish(self)
-        if self.dataset.events:
-            self.tell_events()
 
     def sync_here(self) -> None:
         """Sync on the loop: on a quick disk that takes less than handing it to the thread and back."""
@@ -657,6 +670,7 @@ class Server(Hot):
             or self.pausing.until_ms
             or self.migrations
             or evicting
+            or self.meanwhile.run is not None
         )
 
     def throttle(self, connection: Connection) -> None:

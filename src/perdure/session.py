@@ -245,7 +245,7 @@ class Session:
         """Make EXEC fail if `key` changes before it."""
         db = self.db
         found = db.find(key)
-        if self.ds.effects:  # it was due: its deletion is not the change we are to be told of
+        if self.ds.effects and not self.in_exec:  # it was due: its deletion is not the change we are to be told of
             self.server.finish()
         mark = (db.space, key)
         if mark not in self.watched:

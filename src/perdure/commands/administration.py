@@ -251,6 +251,8 @@ def shutdown(ctx: Session, args: Args) -> Reply | Park:
         if len(words) > 1:
             raise errors.syntax()
         raise ReplyError("ERR No shutdown in progress.")
+    if ctx.server.stage.run is not None:
+        ctx.server.stage.abandon(saving=b"NOSAVE" not in words)
     ctx.server.stop()
     return Park("shutdown")
 

@@ -21,6 +21,8 @@ from functools import reduce, wraps
 from operator import and_, or_, xor
 from typing import Any, Final
 
+from perdure.scripting.bytecode import Unsafe
+
 log = logging.getLogger("perdure")
 
 WORD: Final = 0xFFFFFFFF
@@ -40,7 +42,7 @@ def complaining(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any) -> Any:
         try:
             return function(*args)
-        except Complaint as complaint:
+        except (Complaint, Unsafe) as complaint:
             return False, str(complaint).encode("latin-1", "replace")
         except Exception:
             log.exception("%s, called by a script, failed", function)

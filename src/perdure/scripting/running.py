@@ -51,8 +51,8 @@ class Run:
     """One script or function from its call to its reply."""
 
     __slots__ = (
-        "allow_oom", "caller", "command", "declared", "doomed", "function", "name", "protocol", "read_only", "sandbox",
-        "since", "wrote",
+        "abandoned", "allow_oom", "caller", "command", "declared", "doomed", "function", "name", "protocol", "read_only",
+        "sandbox", "since", "wrote",
     )  # fmt: skip
 
     def __init__(self, caller: Session, name: str, rules: Rules, *, read_only: bool, function: bool) -> None:
@@ -67,6 +67,7 @@ class Run:
         self.allow_oom = rules.allow_oom
         self.protocol = 2
         self.wrote = False
+        self.abandoned = False
         self.doomed = b""
         self.since = perf_counter_ns()
         self.sandbox: Sandbox
@@ -139,9 +140,13 @@ class Stage:
             self.run = None
             if run.protocol != 2:
                 sandbox.set_script_protocol(2)
+            if server.meanwhile.run is not None:
+                server.meanwhile.end()
+            if run.abandoned:
+                server.engine.restore(server.engine.log.next_lsn - 1)
             if alone:
                 failure = server.finish() if actor.ds.effects or actor.ds.touched else None
-                server.let_go(committed=failure is None)
+                server.let_go(committed=failure is None and not run.abandoned)
         if alone and failure is not None:
             return failure
         kind = type(outcome)
@@ -206,7 +211,7 @@ class Stage:
         if run is None:
             raise ReplyError("NOTBUSY No scripts in execution right now.")
         if run.function != function:
-            raise busy(run)
+            raise self.busy()
         if run.wrote:
             raise ReplyError(
                 "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait "
@@ -214,13 +219,26 @@ class Stage:
             )
         run.doomed = b"Script killed by user with FUNCTION KILL." if function else b"Script killed by user with SCRIPT KILL."
 
+    def abandon(self, *, saving: bool) -> None:
+        """SHUTDOWN: what is running ends, and nothing of it is kept. Raises ReplyError unless NOSAVE was said."""
+        assert self.run is not None
+        if saving:
+            raise self.busy()
+        self.run.doomed = b"The server is shutting down."
+        self.run.abandoned = True
+
+    def busy(self) -> ReplyError:
+        """What others hear while a script has been running for too long."""
+        kill = "FUNCTION KILL" if self.run is not None and self.run.function else "SCRIPT KILL"
+        return ReplyError(f"BUSY Redis is busy running a script. You can only call {kill} or SHUTDOWN NOSAVE.")
+
     def running_function(self) -> tuple[bytes, list[bytes], int] | None:
         """Name, command and milliseconds of the function that runs. Raises ReplyError while a script does."""
         run = self.run
         if run is None:
             return None
         if not run.function:
-            raise busy(run)
+            raise self.busy()
         return run.name.encode("latin-1"), run.command, (perf_counter_ns() - run.since) // 1_000_000
 
     @contextmanager
@@ -237,6 +255,9 @@ class Stage:
         run = self.run
         if run is None:
             return b"FUNCTION LOAD timeout" if 0 < self._load_until < perf_counter_ns() else None
+        patience_ms = self.server.config.busy_reply_threshold
+        if patience_ms > 0 and perf_counter_ns() - run.since >= patience_ms * 1_000_000:
+            self.server.meanwhile.serve(run)
         return run.doomed or None
 
     def log(self, *args: Any) -> Any:
@@ -283,12 +304,6 @@ class Stage:
         if isinstance(command, ReplyError):
             return b"ERR Invalid command passed to redis.acl_check_cmd()", FAILED
         return self.actor.user.denial(command, argv) is None
-
-
-def busy(run: Run) -> ReplyError:
-    """What others hear while a script has been running for too long."""
-    kill = "FUNCTION KILL" if run.function else "SCRIPT KILL"
-    return ReplyError(f"BUSY Redis is busy running a script. You can only call {kill} or SHUTDOWN NOSAVE.")
 
 
 def as_argument(value: Any) -> bytes | None:

@@ -16,6 +16,7 @@ from typing import Any, Final, NoReturn
 import lupa.lua51
 
 from perdure.scripting import numbers
+from perdure.scripting.bytecode import improve
 from perdure.scripting.convert import FAILED
 
 log = logging.getLogger("perdure")
@@ -64,6 +65,7 @@ class Sandbox:
             {
                 **{name: guarded(value) for name, value in host.items()},
                 b"bit": lua.table_from(numbers.BIT),
+                b"improve": numbers.complaining(improve),
                 b"struct_pack": numbers.PACK,
                 b"struct_size": numbers.SIZE,
                 b"struct_unpack": numbers.UNPACK,

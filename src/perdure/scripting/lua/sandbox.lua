@@ -19,6 +19,7 @@ local assert, error, getmetatable, ipairs, loadstring, next, pairs, pcall, rawge
 local string, table, math, coroutine, collectgarbage, setfenv, newproxy =
     string, table, math, coroutine, collectgarbage, setfenv, newproxy
 local getinfo, sethook = debug.getinfo, debug.sethook
+local improve, dump = host.improve, string.dump
 local byte, format, gsub, sub, concat, insert, floor =
     string.byte, string.format, string.gsub, string.sub, table.concat, table.insert, math.floor
 local create, resume = coroutine.create, coroutine.resume
@@ -27,6 +28,24 @@ local create, resume = coroutine.create, coroutine.resume
 local STATUS, FAILED, ENCODED, LIST = 1, 2, 3, 4
 
 local HERE = "perdure:sandbox"
+
+-- An error of whoever called one of the libraries, at its line.
+local function blame(problem)
+    local level = 2
+    while true do
+        local info = getinfo(level, "S")
+        if not info then
+            error(problem, 0)
+        end
+        if info.what ~= "tail" and sub(info.short_src, 1, 8) ~= "perdure:" then
+            error(problem, level)
+        end
+        level = level + 1
+    end
+end
+
+local null = newproxy()
+local cjson, cmsgpack = host.cjson(null, blame), host.cmsgpack(blame)
 
 -- ending a script ---------------------------------------------------------------------------------------------------
 
@@ -185,25 +204,28 @@ function G.collectgarbage(option, ...)
     return 0
 end
 
-local function load_text(text, name)
-    if type(text) == "number" then
-        text = tostring(text)
-    end
+-- A function from a text, in the scripts' environment; or nil and what is wrong. See bytecode.py for `improve`.
+local function compiled(text, name)
     if byte(text, 1) == 27 then
         return nil, "attempt to load chunk with wrong mode"
     end
     local chunk, problem = loadstring(text, name)
-    if chunk then
-        return setfenv(chunk, ENV)
+    if not chunk then
+        return nil, problem
     end
-    return nil, problem
+    local better, complaint = improve(dump(chunk))
+    if better == false then
+        return nil, complaint
+    end
+    return setfenv(better and loadstring(better) or chunk, ENV)
 end
 
 function G.loadstring(text, name)
     if type(text) ~= "string" and type(text) ~= "number" then
         error("bad argument #1 to 'loadstring' (string expected, got " .. type(text) .. ")", 2)
     end
-    return load_text(text, name == nil and text or tostring(name))
+    text = tostring(text)
+    return compiled(text, name == nil and text or tostring(name))
 end
 
 function G.load(reader, name)
@@ -218,7 +240,7 @@ function G.load(reader, name)
         end
         parts[#parts + 1] = part
     end
-    return load_text(concat(parts), name == nil and "=(load)" or tostring(name))
+    return compiled(concat(parts), name == nil and "=(load)" or tostring(name))
 end
 
 -- string, table, math, coroutine ------------------------------------------------------------------------------------
@@ -240,8 +262,7 @@ function string.rep(text, times)
     return rep(text, times)
 end
 
-local patterns = host.patterns(string, error, HERE)
-for name, searcher in pairs(patterns) do
+for name, searcher in pairs(host.patterns(blame)) do
     string[name] = searcher
 end
 
@@ -433,9 +454,8 @@ G.redis = face(redis)
 
 -- libraries ---------------------------------------------------------------------------------------------------------
 
-local null = newproxy()
-G.cjson = face(host.cjson(null, HERE))
-G.cmsgpack = face(host.cmsgpack(null, HERE))
+G.cjson = face(cjson)
+G.cmsgpack = face(cmsgpack)
 
 local bit = {}
 for name, f in pairs(host.bit) do
@@ -651,14 +671,10 @@ end
 -- one key is (number, table of keys, table of arguments); or nil and what is wrong with the text. What the function
 -- returns: see `outcome`.
 function entry.compile_script(text)
-    if byte(text, 1) == 27 then
-        return nil, "attempt to load a binary chunk"
-    end
-    local body, problem = loadstring(text, "@user_script")
+    local body, problem = compiled(text, "@user_script")
     if not body then
         return nil, problem
     end
-    setfenv(body, ENV)
     return function(number, first, ...)
         if number == 1 then
             G.KEYS, G.ARGV = { first }, { ... }
@@ -806,14 +822,10 @@ if for_functions then
 
     -- (list of registered functions) or (nil, problem, did it compile?)
     function entry.load_library(text)
-        if byte(text, 1) == 27 then
-            return nil, "attempt to load a binary chunk", false
-        end
-        local body, problem = loadstring(text, "@user_function")
+        local body, problem = compiled(text, "@user_function")
         if not body then
             return nil, problem, false
         end
-        setfenv(body, ENV)
         registered, host.loading = {}, loading_face
         local ok, failure = xpcall(body, report)
         local found = registered
