@@ -13,8 +13,9 @@ Inside MULTI and scripts nothing can wait: the server does, as Redis always does
 
 from __future__ import annotations
 
+import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from threading import Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
@@ -34,10 +35,14 @@ if TYPE_CHECKING:
     from perdure.session import Session, Watched
     from perdure_storage.keyspace import Dataset, Keyspace
 
+log = logging.getLogger("perdure")
+
 KEPT_S: Final = 10.0
 """So long a connection is kept for the next MIGRATE to the same server."""
 KEPT_MAX: Final = 64
 CHUNK: Final = 1 << 16
+BATCH: Final = 1000
+BATCH_BYTES: Final = 1 << 20
 
 Address = tuple[bytes, int]
 
@@ -76,7 +81,6 @@ class Link:
     def __init__(self, address: Address, timeout: float) -> None:
         self.index = 0
         self.used = monotonic()
-        self.reused = False
         host, port = address
         self._socket = socket.create_connection((host.decode(), port), timeout)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -114,18 +118,15 @@ class Migration:
         self.taken: list[Parcel] = []
         self.refusal: ReplyError | None = None
         self.reply: Reply = None
-        restore = [b"REPLACE"] if order.replace else []
-        self._requests = [
-            _request(b"RESTORE", each.key, b"%d" % (max(1, each.expire - now) if each.expire else 0), each.payload, *restore)
-            for each in parcels
-        ]
+        self._now = now
+        self._doing = ""
 
     def carry(self, link: Link | None) -> Link | None:
         """Have the target take the parcels, over this connection or a new one; returns the one to keep.
 
         Blocks. Touches nothing but this object. A kept connection may have died of old age: then a new one is tried.
         """
-        order = self.order
+        order, reused = self.order, link is not None
         if link is None:
             try:
                 link = Link(order.address, order.timeout)
@@ -135,37 +136,49 @@ class Migration:
             except OSError:  # Redis notices a refused connection when it writes
                 self.refusal = ReplyError("IOERR error or timeout writing to target instance")
                 return None
-        else:
-            link.reused = True
-        doing = "writing"
         try:
-            prelude = [_request(b"AUTH", *order.credentials)] if order.credentials else []
-            if link.index != order.index:
-                prelude.append(_request(b"SELECT", b"%d" % order.index))
-            link.send(b"".join([*prelude, *self._requests]), order.timeout)
-            doing = "reading"
-            self._hear(link, len(prelude))
+            self._talk(link)
         except OSError as error:
             link.close()
-            if not self.taken and not isinstance(error, TimeoutError) and self.refusal is None and link.reused:
+            if reused and not self.taken and self.refusal is None and not isinstance(error, TimeoutError):
                 return self.carry(None)
             if self.refusal is None:
-                self.refusal = ReplyError(f"IOERR error or timeout {doing} to target instance")
+                self.refusal = ReplyError(f"IOERR error or timeout {self._doing} to target instance")
             return None
         link.index = order.index if self.refusal is None else -1
         link.used = monotonic()
         return link
 
-    def _hear(self, link: Link, greetings: int) -> None:
-        """Read the replies: those to AUTH and SELECT, on which all others hang, and one for each parcel."""
-        errors = [reply for reply in (link.reply() for _ in range(greetings)) if isinstance(reply, Refusal)]
-        for parcel in self.parcels:
-            reply = link.reply()
-            refused = errors[0] if errors else reply if isinstance(reply, Refusal) else None
-            if refused is None:
-                self.taken.append(parcel)
-            elif self.refusal is None:
-                self.refusal = ReplyError(f"ERR Target instance replied with error: {refused}")
+    def _talk(self, link: Link) -> None:
+        """Send the parcels and hear what becomes of them, some at a time: a target may stop listening until its replies
+        are read. Raises OSError."""
+        order = self.order
+        greetings = [_request(b"AUTH", *order.credentials)] if order.credentials else []
+        if link.index != order.index:
+            greetings.append(_request(b"SELECT", b"%d" % order.index))
+        lost: Refusal | None = None
+        parcels = iter(self.parcels)
+        while batch := _some(parcels):
+            self._doing = "writing"
+            link.send(b"".join([*greetings, *map(self._restore, batch)]), order.timeout)
+            self._doing = "reading"
+            for _ in greetings:
+                reply = link.reply()
+                if isinstance(reply, Refusal) and lost is None:
+                    lost = reply  # and all that is behind it
+            greetings = []
+            for parcel in batch:
+                reply = link.reply()
+                refused = lost or (reply if isinstance(reply, Refusal) else None)
+                if refused is None:
+                    self.taken.append(parcel)
+                elif self.refusal is None:
+                    self.refusal = ReplyError(f"ERR Target instance replied with error: {refused}")
+
+    def _restore(self, parcel: Parcel) -> bytes:
+        left = max(1, parcel.expire - self._now) if parcel.expire else 0
+        words = [b"REPLACE"] if self.order.replace else []
+        return _request(b"RESTORE", parcel.key, b"%d" % left, parcel.payload, *words)
 
     def settle(self, ds: Dataset) -> None:
         """Delete what the target has taken, and know the reply."""
@@ -186,6 +199,18 @@ class Migration:
                 f"ERR '{shown(changed[0].key)}' was changed while it was being migrated: the target has it as it was, "
                 "and it was not deleted here"
             )
+
+
+def _some(parcels: Iterator[Parcel]) -> list[Parcel]:
+    """The next parcels, up to a number and a size."""
+    found: list[Parcel] = []
+    size = 0
+    for parcel in parcels:
+        found.append(parcel)
+        size += len(parcel.payload)
+        if len(found) >= BATCH or size >= BATCH_BYTES:
+            break
+    return found
 
 
 def _request(*argv: bytes) -> bytes:
@@ -235,8 +260,13 @@ class Migrations:
             kept = None
             try:
                 kept = migration.carry(link)
-            finally:
+            except Exception as error:
+                log.exception("MIGRATE failed")
+                migration.refusal = ReplyError(f"ERR internal error in 'migrate': {type(error).__name__}")
+            try:
                 server.loop.call_soon_threadsafe(land, kept)
+            except RuntimeError:
+                return  # the loop is closed: nobody waits any more
 
         def land(kept: Link | None) -> None:
             self._keep(migration, kept)

@@ -191,3 +191,14 @@ def test_what_has_gone_is_gone_after_a_crash(
     client = start_perdure().connect()
     assert client.ask("KEYS", "*") == [b"b"]
     client.close()
+
+
+def test_more_keys_than_fit_on_the_way(perdure: RealRedis, start_perdure: StartPerdure) -> None:
+    target = start_perdure().connect()
+    keys = [f"key:{number}" for number in range(2500)]
+    perdure.ask("MSET", *(word for key in keys for word in (key, key[::-1])))
+    assert perdure.ask("MIGRATE", "127.0.0.1", target.port, "", 2, 5000, "KEYS", *keys) == b"OK"
+    assert perdure.ask("DBSIZE") == 0
+    target.ask("SELECT", 2)
+    assert target.ask("MGET", *keys) == [key[::-1].encode() for key in keys]
+    target.close()
