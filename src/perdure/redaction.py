@@ -12,7 +12,6 @@ HIDDEN: Final = b"(redacted)"
 SECRET_DIRECTIVES: Final = frozenset((b"requirepass", b"masterauth", b"masteruser", b"tls-key-file-pass"))
 
 
-
 def redacted(command: Command, argv: Argv) -> Argv:
     """`argv`, or a copy of it without the secrets in it."""
     name = command.name
