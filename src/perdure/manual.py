@@ -33,9 +33,6 @@ TITLES: Final = {
 """Redis' groups in the order of the page. Another group comes last, under its own name."""
 
 NOT_HERE: Final[dict[str, tuple[str, ...]]] = {
-    "To come, scripts and functions": (
-        "EVAL", "EVAL_RO", "EVALSHA", "EVALSHA_RO", "FCALL", "FCALL_RO", "FUNCTION", "SCRIPT",
-    ),
     "To come, looking inside": ("LATENCY DOCTOR GRAPH HELP HISTOGRAM", "MEMORY HELP MALLOC-STATS"),
     "Not for a single server, which has no slots and no replicas": (
         "ASKING", "FAILOVER", "PSYNC", "READONLY", "READWRITE", "REPLCONF", "SYNC",
