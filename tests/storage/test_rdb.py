@@ -16,6 +16,7 @@ from perdure_storage.rdb import (
     BadChecksum,
     BadPayload,
     ConsumerValue,
+    EmptyValue,
     GroupValue,
     HashValue,
     ListValue,
@@ -224,7 +225,10 @@ def test_ziplists() -> None:
     )
     two = blob(ziplist(b"\x01a")) + blob(ziplist()) + blob(ziplist(b"\x01b"))
     assert rdb.load(sealed(b"\x0e\x03" + two)) == ListValue([b"a", b"b"])
-    for bad in (b"\x0a" + blob(ziplist()), b"\x0e\x00", b"\x0d" + blob(ziplist(b"\x01a")), b"\x0a" + blob(b"")):
+    for empty in (b"\x0a" + blob(ziplist()), b"\x0e\x00", b"\x02\x00", b"\x04\x00", b"\x05\x00", b"\x09" + blob(b"\0\xff")):
+        with pytest.raises(EmptyValue):
+            rdb.load(sealed(empty))
+    for bad in (b"\x0d" + blob(ziplist(b"\x01a")), b"\x0a" + blob(b"")):
         with pytest.raises(BadPayload):
             rdb.load(sealed(bad))
 

@@ -14,7 +14,7 @@ has it all on one page.
 """
 
 from perdure_storage.rdb.payload import VERSION_MAX, BadChecksum, crc64, dump, load, seal, unseal
-from perdure_storage.rdb.reading import BadPayload, Reader
+from perdure_storage.rdb.reading import BadPayload, EmptyValue, Reader
 from perdure_storage.rdb.values import (
     ConsumerValue,
     GroupValue,
@@ -33,6 +33,7 @@ __all__ = [
     "BadChecksum",
     "BadPayload",
     "ConsumerValue",
+    "EmptyValue",
     "GroupValue",
     "HashValue",
     "ListValue",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from math import inf
 from typing import Final
 
 from perdure_storage.rdb.packed import read_intset, read_listpack, read_ziplist, read_zipmap
-from perdure_storage.rdb.reading import BadPayload, Reader, integer, score
+from perdure_storage.rdb.reading import BadPayload, EmptyValue, Reader, integer, score
 from perdure_storage.rdb.stream import read_stream
 from perdure_storage.rdb.values import HashValue, ListValue, SetValue, StringValue, Value, ZSetValue
 
@@ -47,9 +47,13 @@ def _list(reader: Reader) -> ListValue:
 
 
 def _list_of(values: list[bytes]) -> ListValue:
-    if not values:
-        raise BadPayload("an empty list")
+    _not_empty(values)
     return ListValue(values)
+
+
+def _not_empty(elements: Sized) -> None:
+    if not elements:
+        raise EmptyValue("a collection without elements")
 
 
 def _packed_list(reader: Reader) -> ListValue:
@@ -89,9 +93,10 @@ def _set(reader: Reader) -> SetValue:
 
 
 def _set_of(members: list[bytes]) -> SetValue:
+    _not_empty(members)
     found = SetValue(dict.fromkeys(members))
-    if not members or len(found.members) < len(members):
-        raise BadPayload("a set without members, or with one twice")
+    if len(found.members) < len(members):
+        raise BadPayload("a set with a member twice")
     return found
 
 
@@ -124,9 +129,10 @@ def _score_in_digits(reader: Reader) -> float:
 
 
 def _zset_of(pairs: list[tuple[bytes, float]]) -> ZSetValue:
+    _not_empty(pairs)
     found = ZSetValue(dict(pairs))
-    if not pairs or len(found.scores) < len(pairs):
-        raise BadPayload("a sorted set without members, or with one twice")
+    if len(found.scores) < len(pairs):
+        raise BadPayload("a sorted set with a member twice")
     if any(value != value for value in found.scores.values()):
         raise BadPayload("a score that is not a number")
     return found
@@ -159,9 +165,10 @@ def _hash(reader: Reader) -> HashValue:
 
 def _hash_of(pairs: Iterable[tuple[bytes, bytes]], expiries: Iterable[int] = ()) -> HashValue:
     pairs = [*pairs]
+    _not_empty(pairs)
     found = HashValue(dict(pairs))
-    if not pairs or len(found.fields) < len(pairs):
-        raise BadPayload("a hash without fields, or with one twice")
+    if len(found.fields) < len(pairs):
+        raise BadPayload("a hash with a field twice")
     for (field, _), expire in zip(pairs, expiries, strict=False):
         if not 0 <= expire < EXPIRE_LIMIT:
             raise BadPayload(f"a field that expires at {expire}")

@@ -27,6 +27,10 @@ class BadPayload(ValueError):
     """These bytes are not a value, and why."""
 
 
+class EmptyValue(BadPayload):
+    """A collection without elements, which no key holds: some old versions wrote such. It has been read to its end."""
+
+
 class Reader:
     """Takes bytes from the front. Every method raises BadPayload where they do not suffice, or make no sense."""
 
