@@ -44,8 +44,9 @@ class ClientMemory:
         self._measured.clear()
         self._total = 0
         if self.watching:
-            for session in list(self._sessions.values()):
-                self._note(session, memory_of(session))
+            for session in self._sessions.values():
+                if not session.closing:
+                    self._note(session, memory_of(session))
             self._enforce()
 
     def measure(self, session: Session, requests: list[Argv] | None = None) -> bool:

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 from perdure import errors
 from perdure.acl import admission
 from perdure.errors import ReplyError
+from perdure.pauses import TOLD_ON
 from perdure.registry import Command
 from perdure.session import NO_REPLY, Argv, Park, Session
+from perdure.tracking import SCRIPTS
 from perdure_storage.effects import KEY_LEVEL, SPACES
 from perdure_storage.errors import Corruption, StorageError, TooLarge, WrongType
 from perdure_storage.keyspace import BIG
@@ -184,7 +186,7 @@ def exec_queue(session: Session) -> bytes:
     replies = [b"*%d\r\n" % len(queue)]
     try:
         for command, argv in queue:
-            if server.monitors and not (command.skip_monitor or command.admin):
+            if server.monitors and is_shown(command):
                 server.feed_monitors(session, argv)
             reply = None if session.user.unrestricted else admission.refusal_in_exec(session, command, argv)
             if reply is None:
@@ -223,7 +225,7 @@ def call_inside(session: Session, script: Run, argv: Argv) -> Any:
         misfit = ReplyError("ERR Wrong number of args calling Redis command from script")
         server.count_error(misfit)
         return misfit
-    if command.noscript or command.write or command.blocking or session.gate or server.gate:
+    if command.noscript or command.write or command.blocking or session.gate or server.gate or script.read_only:
         refusal = _why_not_inside(session, script, command, argv)
         if refusal is not None:
             server.count_error(refusal)
@@ -248,9 +250,9 @@ def _why_not_inside(session: Session, script: Run, command: Command, argv: Argv)
             return refusal
     if command.blocking and command.name in (b"xread", b"xreadgroup") and b"BLOCK" in map(bytes.upper, argv):
         return ReplyError(f"ERR {command.name.decode()} command is not allowed with BLOCK option from scripts")
+    if script.read_only and (command.write or command.name in TOLD_ON):
+        return ReplyError("ERR Write commands are not allowed from read-only scripts.")
     if command.write:
-        if script.read_only:
-            return ReplyError("ERR Write commands are not allowed from read-only scripts.")
         if server.gate:
             refusal = server.why_no_writes(command, session)
             if refusal is not None and not (script.allow_oom and refusal.text.startswith("OOM")):
@@ -290,12 +292,17 @@ def _admit(session: Session, command: Command, argv: Argv) -> bytes | None:
         return QUEUED if _may_reply(session) else NO_REPLY
     if server.paused(command, session, argv):
         return _park(session, Park("pause", ready=lambda: not server.paused(command, session, argv)), argv)
-    if server.monitors and name != b"exec" and not (command.skip_monitor or command.admin):
+    if server.monitors and name != b"exec" and is_shown(command):
         server.feed_monitors(session, argv)
     quiet = bool(server.pausing.until_ms) and command.readonly
     if session.no_touch or session.tracking is not None or quiet or (server.monitors and name == b"exec"):
         return _run_observed(session, command, argv)
     return None
+
+
+def is_shown(command: Command) -> bool:
+    """Does MONITOR show it? Scripts, too, ahead of their commands, although Redis flags them otherwise."""
+    return not (command.admin or (command.skip_monitor and command.name not in SCRIPTS))
 
 
 def _run_observed(session: Session, command: Command, argv: Argv) -> bytes:

@@ -172,6 +172,8 @@ class Server(Hot):
         config.on_change("client-output-buffer-limit", self._limit_output)
         config.on_change("client-query-buffer-limit", self._limit_input)
         config.on_change("proto-max-bulk-len", self._limit_input)
+        config.on_change("wal-segment-size", self._size_log)
+        config.on_change("checkpoint-lag", self._size_log)
         self._limit_output(config.client_output_buffer_limit)
         config.on_change("slowlog-max-len", self.slowlog.resize)
         config.on_change("slowlog-log-slower-than", lambda value: setattr(self, "slow_ns", threshold_ns(value)))
@@ -422,6 +424,12 @@ class Server(Hot):
     def _limit_output(self, limits: dict[str, BufferLimit]) -> None:
         """`client-output-buffer-limit` was set. Up to `harmless` bytes at a time are left to `check_output`."""
         self.harmless = min((limits[name].hard for name in ("normal", "pubsub") if limits[name].hard), default=1 << 62)
+
+    def _size_log(self, value: int) -> None:
+        """`wal-segment-size` or `checkpoint-lag` was set."""
+        options = self.engine.options
+        options.segment_size = self.engine.log.segment_size = self.config.wal_segment_size
+        options.lag_bytes = self.config.checkpoint_lag
 
     def _limit_input(self, value: int) -> None:
         """`client-query-buffer-limit` or `proto-max-bulk-len` was set."""

@@ -14,7 +14,7 @@ from perdure.errors import ReplyError
 from perdure.globs import compile_glob
 from perdure.info import resident_bytes
 from perdure.registry import ADMIN, LOADING, NOSCRIPT, READ, STALE, Args, Family
-from perdure.resp import BigNumber, Map, Push, Reply, Set, Verbatim
+from perdure.resp import BigNumber, Map, Push, Raw, Reply, Set, Verbatim, encode3
 from perdure.session import Session
 from perdure_storage.digest import dataset_digest, key_digest
 from perdure_storage.errors import StorageError
@@ -357,10 +357,13 @@ SAMPLES: Final[dict[bytes, Any]] = {
 
 
 def debug_protocol(ctx: Session, args: Args) -> Reply:
+    if args[0].upper() == b"ATTRIB":
+        attribute = b"|1\r\n" + encode3(b"key-popularity") + encode3([b"key:123", 90]) if ctx.protocol == 3 else b""
+        return Raw(attribute + encode3(b"Some real reply following the attribute"))
     if args[0].upper() not in SAMPLES:
         raise ReplyError(
             "ERR Wrong protocol type name. Please use one of the following: "
-            "string|integer|double|null|array|set|map|push|verbatim|true|false|bignum"
+            "string|integer|double|null|array|set|map|attrib|push|verbatim|true|false|bignum"
         )
     reply: Reply = SAMPLES[args[0].upper()]
     return reply
@@ -387,6 +390,7 @@ DEBUG: Final[dict[str, tuple[range, Callable[[Session, Args], Reply]]]] = {
     "LOADAOF": (range(1), debug_reload),
     "LOG": (range(1, 2), debug_log),
     "OBJECT": (range(1, 3), debug_object),
+    "PAUSE-CRON": (range(1, 2), debug_ok),
     "PROTOCOL": (range(1, 2), debug_protocol),
     "QUICKLIST-PACKED-THRESHOLD": (range(1, 2), debug_ok),
     "RELOAD": (range(4), debug_reload),

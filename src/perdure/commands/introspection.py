@@ -127,7 +127,7 @@ def command_getkeysandflags(ctx: Session, args: Args) -> Reply:
 def command_list(ctx: Session, args: Args) -> Reply:
     """Return the names of all commands, or of those that pass a filter."""
     if not args:
-        return list(ctx.server.commands)
+        return [each.name for each in every_command(ctx.server.commands)]
     if len(args) != 3 or args[0].lower() != b"filterby":
         raise errors.syntax()
     by, wanted = args[1].lower(), args[2]
