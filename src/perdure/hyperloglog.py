@@ -235,14 +235,10 @@ def registers_of(value: Value) -> bytearray:
     """A byte for each register. Raises Broken."""
     if is_dense(value):
         return _unpack(value)
-    registers = bytearray()
-    for count, length in map(_run, _opcodes(value[HEADER:])):
-        registers += bytes((count,)) * length
-        if len(registers) > REGISTERS:
-            raise Broken
-    if len(registers) != REGISTERS:
+    runs = [*map(_run, _opcodes(value[HEADER:]))]
+    if sum(map(_registers, runs)) != REGISTERS:
         raise Broken
-    return registers
+    return bytearray(b"".join([bytes((count,)) * length for count, length in runs]))
 
 
 def to_dense(value: Value) -> bytearray:
@@ -264,18 +260,41 @@ def describe(value: Value) -> bytes:
 
 # -- counting ------------------------------------------------------------------------------------------------------
 
+_HIGH: Final = int.from_bytes(b"\x80" * REGISTERS, "little")
+"""The highest bit of each byte, which no register has."""
+
+
+def union(first: Value, second: Value) -> bytearray:
+    """The greater one of each two registers, of a byte each: all at once, in whole numbers of 16384 bytes."""
+    a, b = int.from_bytes(first, "little"), int.from_bytes(second, "little")
+    not_less = (a | _HIGH) - b & _HIGH  # no byte borrows from the next one
+    mask = (not_less >> 7) * 255
+    return bytearray((b ^ (a ^ b) & mask).to_bytes(REGISTERS, "little"))
+
 
 def estimate(registers: Value) -> int:
     """How many different elements have made these registers."""
     m = float(REGISTERS)
-    z = m * _tau((m - registers.count(Q + 1)) / m)
+    having = _histogram(registers)
+    z = m * _tau((m - having[Q + 1]) / m)
     for count in range(Q, 0, -1):
-        z = (z + registers.count(count)) * 0.5
-    z += m * _sigma(registers.count(0) / m)
+        z = (z + having[count]) * 0.5
+    z += m * _sigma(having[0] / m)
     if not z:
         return -1 << 63  # registers that no hash can make: what C makes of an infinity
     exact = ALPHA * m * m / z
     return int(exact) + (exact - int(exact) >= 0.5)
+
+
+def _histogram(registers: Value) -> list[int]:
+    """How many registers have each value that a hash can make."""
+    having, left = [0] * (Q + 2), REGISTERS
+    for count in range(Q + 2):
+        having[count] = registers.count(count)
+        left -= having[count]
+        if not left:
+            break
+    return having
 
 
 def _tau(x: float) -> float:

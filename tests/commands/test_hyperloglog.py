@@ -77,6 +77,12 @@ def test_dense_registers_come_back() -> None:
     assert hll.registers_of(value) == registers
 
 
+def test_a_union_has_the_greater_one_of_each_two_registers() -> None:
+    random = Random(3)
+    first, second = (bytes(random.choice((0, 1, 62, 63, random.randrange(64))) for _ in range(16384)) for _ in "ab")
+    assert hll.union(first, second) == bytearray(map(max, first, second))
+
+
 def test_the_self_test_passes() -> None:
     assert LocalServer().ask(b"PFSELFTEST") == ("+", b"OK")
 
@@ -101,3 +107,9 @@ def test_runs_that_are_not_16384_registers_are_refused_and_left_alone(real_redis
         kind, text = server.ask(*words)
         assert kind == "-" and text.decode() == str(real_redis.ask(*words)), words
         assert server.ask(b"GET", b"k")[1] == value
+
+
+def test_an_unknown_subcommand_of_pfdebug_is_repeated_whole(perdure: RealRedis, real_redis: RealRedis) -> None:
+    for server in (perdure, real_redis):
+        server.ask("PFADD", "k", "x")
+    assert perdure.ask("PFDEBUG", "long" * 200, "k") == real_redis.ask("PFDEBUG", "long" * 200, "k")

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Final
 
 from perdure import hyperloglog as hll
-from perdure.errors import ReplyError, shown
+from perdure.errors import ReplyError, whole
 from perdure.hyperloglog import Broken
 from perdure.registry import ADMIN, DENYOOM, FAST, READ, WRITE, Args, Family
 from perdure.resp import Reply
@@ -139,7 +139,7 @@ def _union(db: Keyspace, keys: Args) -> tuple[bytearray, bool]:
     for key in keys:
         value = _read(db, key)
         if value is not None:
-            union = bytearray(map(max, union, _registers(value)))
+            union = hll.union(union, _registers(value))
             dense = dense or hll.is_dense(value)
     return union, dense
 
@@ -193,7 +193,7 @@ def pfdebug(db: Keyspace, args: Args) -> Reply:
             raise ReplyError("ERR HLL encoding is not sparse")
         return hll.describe(entry.value)
     if word not in (b"GETREG", b"TODENSE"):
-        raise ReplyError(f"ERR Unknown PFDEBUG subcommand '{shown(args[0])}'")
+        raise ReplyError(f"ERR Unknown PFDEBUG subcommand '{whole(args[0])}'")
     registers = _registers(entry.value)
     sparse = not hll.is_dense(entry.value)
     if sparse:
