@@ -128,3 +128,13 @@ def test_a_payload_with_nonsense_in_it_is_refused_and_changes_nothing(perdure: R
     for body in (b"\x07\x81\0\0\0\0\0\0\0\x01", b"\x12\x00", b"\x63"):
         assert perdure.ask("RESTORE", "k", 0, rdb.seal(body)) == RedisError("ERR Bad data format")
     assert perdure.ask("EXISTS", "k") == 0
+
+
+def test_a_time_to_live_beyond_the_end_of_time_is_refused(perdure: RealRedis) -> None:
+    """The random programs' find: it was an internal error."""
+    perdure.ask("SET", "k", "v")
+    payload = perdure.ask("DUMP", "k")
+    refusal = RedisError("ERR invalid expire time in 'restore' command")
+    assert perdure.ask("RESTORE", "k", 2**63 - 1, payload, "REPLACE") == refusal
+    assert perdure.ask("RESTORE", "far", 2**63 - 1, payload, "ABSTTL") == b"OK"
+    assert (perdure.ask("GET", "k"), perdure.ask("GET", "far")) == (b"v", b"v")

@@ -29,6 +29,9 @@ HEXPIRE volatile 1000 FIELDS 1 field
 SET weight_1 5
 SET weight_2 3
 SET weight_3 4
+SCRIPT LOAD "return redis.call('GET', KEYS[1])"
+FUNCTION LOAD "#!lua name=library\\nredis.register_function{function_name='f', callback=function(keys) return \
+redis.call('TYPE', keys[1]) end, flags={'no-writes'}}"
 """
 
 EXAMPLES: Final = """
@@ -261,6 +264,27 @@ XTRIM stream MAXLEN 1
 MULTI
 UNWATCH
 WATCH string nothing
+
+EVAL "return redis.call('SET', KEYS[1], ARGV[1])" 1 string new
+EVALSHA d3c21d0c2b9ca22f82737626a27bcaf5d288f99f 1 string
+EVALSHA_RO d3c21d0c2b9ca22f82737626a27bcaf5d288f99f 1 string
+EVAL_RO "return redis.call('MGET', KEYS[1], KEYS[2])" 2 string number
+FCALL f 1 string
+FCALL_RO f 1 string
+FUNCTION DELETE library
+FUNCTION DUMP
+FUNCTION FLUSH
+FUNCTION HELP
+FUNCTION KILL
+FUNCTION LIST WITHCODE
+FUNCTION LOAD REPLACE "#!lua name=library\\nredis.register_function('g', function() return 1 end)"
+FUNCTION STATS
+SCRIPT DEBUG NO
+SCRIPT EXISTS d3c21d0c2b9ca22f82737626a27bcaf5d288f99f
+SCRIPT FLUSH
+SCRIPT HELP
+SCRIPT KILL
+SCRIPT LOAD "return 1"
 
 PSUBSCRIBE news.*
 PUBLISH news hello

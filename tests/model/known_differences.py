@@ -47,9 +47,19 @@ def _unsigned(reply: Reply) -> Reply:
     return kind, b"0" if content == b"-0" else content
 
 
+def _references(argv: Argv, redis: Reply, perdure: Reply) -> bool:
+    return _named(argv, b"object") and argv[1].lower() == b"refcount" and redis[0] == perdure[0] == ":"
+
+
+def _end_of_time(argv: Argv, redis: Reply, perdure: Reply) -> bool:
+    return _named(argv, b"restore", b"restore-asking") and perdure[1] == b"ERR invalid expire time in 'restore' command"
+
+
 KNOWN: Final = (
     Difference("BITCOUNT and BITPOS check their arguments also when there is no key", _bad_range_of_nothing),
     Difference("Options of newer versions", _newer_options),
     Difference("SCAN with a cursor that it did not give begins at the start", _foreign_cursor),
     Difference("A score of -0 keeps its sign", _negative_zero),
+    Difference("OBJECT REFCOUNT", _references),
+    Difference("RESTORE with a time to live beyond the end of time", _end_of_time),
 )

@@ -137,7 +137,7 @@ NOT_DRAWN: Final = {
         pubsub|shardnumsub""",
     "tells of memory, which restarts change: tests/commands and docs/differences.md": """
         object|encoding object|idletime memory|usage""",
-    "runs scripts: tests/commands/test_scripting.py": "eval eval_ro evalsha evalsha_ro",
+    "runs scripts: tests/commands/test_scripting.py": "eval eval_ro evalsha evalsha_ro fcall fcall_ro",
     "is a text of our own": "object|help pubsub|help xgroup|help xinfo|help",
     "needs two servers: tests/commands/test_migrate.py": "migrate",
     "tests itself": "pfselftest",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from perdure import errors
-from perdure.args import Words, integer
+from perdure.args import INT_MAX, Words, integer
 from perdure.errors import ReplyError
 from perdure.registry import ASKING, DENYOOM, READ, RECORD_ONLY, WRITE, Args, Family
 from perdure.resp import Reply
@@ -63,6 +63,10 @@ def restore(db: Keyspace, args: Args) -> Reply:
     expire = integer(args[1])
     if expire < 0:
         raise ReplyError("ERR Invalid TTL value, must be >= 0")
+    if expire and not wishes.absolute:
+        expire += db.ds.now
+        if expire > INT_MAX:
+            raise errors.invalid_expire("restore")
     try:
         value = load(args[2])
     except BadChecksum:
@@ -70,8 +74,6 @@ def restore(db: Keyspace, args: Args) -> Reply:
     except BadPayload as error:
         log.info("RESTORE of a payload that is none: %s", error)
         raise ReplyError("ERR Bad data format") from None
-    if expire and not wishes.absolute:
-        expire += db.ds.now
     replaced = db.delete(key)
     if 0 < expire <= db.ds.now:
         if replaced:
