@@ -44,6 +44,7 @@ class Meanwhile:
         if self.run is None:
             self._begin(run)
         server = self._server
+        server.sync_thread.tell()
         for number, _ in self._poll.poll(0, ROUND_MAX):
             if number in self._doors:
                 self._let_in(self._doors[number])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from perdure import errors
 from perdure.acl import admission
-from perdure.errors import ReplyError
+from perdure.errors import CountedError, ReplyError
 from perdure.pauses import TOLD_ON
 from perdure.registry import Command
 from perdure.session import NO_REPLY, Argv, Park, Session
@@ -140,6 +140,8 @@ def run(session: Session, command: Command, argv: Argv, again: Callable[[Keyspac
     if type(reply) is ReplyError:
         command.failed += 1
         server.count_error(reply)
+    elif type(reply) is CountedError:
+        command.failed += 1
     return reply
 
 
@@ -222,12 +224,14 @@ def call_inside(session: Session, script: Run, argv: Argv) -> Any:
             return ReplyError("ERR Unknown Redis command called from script")
         command = found
     if not command.min_argc <= len(argv) <= command.max_argc:
+        command.rejected += 1
         misfit = ReplyError("ERR Wrong number of args calling Redis command from script")
         server.count_error(misfit)
         return misfit
     if command.noscript or command.write or command.blocking or session.gate or server.gate or script.read_only:
         refusal = _why_not_inside(session, script, command, argv)
         if refusal is not None:
+            command.rejected += 1
             server.count_error(refusal)
             return refusal
     reply = run(session, command, argv)
@@ -355,6 +359,8 @@ def run_told(
 def _refuse(session: Session, error: ReplyError, command: Command | None = None) -> bytes:
     """The reply to a request that will not run; inside MULTI it also breaks the transaction, and EXEC ends it."""
     session.server.count_error(error)
+    if command is not None:
+        command.rejected += 1
     if command is not None and command.name == b"exec":
         session.discard()
         error = ReplyError(f"EXECABORT Transaction discarded because of: {error.text.removeprefix('ERR ')}")

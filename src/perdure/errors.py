@@ -24,6 +24,10 @@ class ReplyError(Exception):
         self.text = text
 
 
+class CountedError(ReplyError):
+    """One that the statistics know already: a script passes on what a command of its has said."""
+
+
 def shown(raw: bytes) -> str:
     """An argument as an error message repeats it: the start of it, byte for byte."""
     return raw[:MAX_SHOWN].decode("latin-1")

@@ -129,11 +129,7 @@ def memory(server: Server) -> Lines:
     yield "used_memory_dataset_perc", "100.00%"
     yield "total_system_memory", total
     yield "total_system_memory_human", human(total)
-    yield "used_memory_lua", 0
-    yield "used_memory_lua_human", human(0)
-    yield "used_memory_vm_total", 0
-    yield "used_memory_scripts", 0
-    yield "number_of_cached_scripts", 0
+    yield from scripts(server)
     yield "maxmemory", config.maxmemory
     yield "maxmemory_human", human(config.maxmemory)
     yield "maxmemory_policy", config.maxmemory_policy
@@ -148,6 +144,26 @@ def memory(server: Server) -> Lines:
     yield "active_defrag_running", 0
     yield "lazyfree_pending_objects", len(server.dataset.trash)
     yield "lazyfreed_objects", 0
+
+
+def scripts(server: Server) -> Lines:
+    """What of `memory` is Lua's. The interpreters' memory is not part of used_memory."""
+    scripts, libraries = server.scripts, server.libraries
+    vm_bytes = scripts.vm_bytes + libraries.vm_bytes
+    kept_bytes = scripts.kept_bytes + libraries.kept_bytes
+    yield "used_memory_lua", scripts.vm_bytes
+    yield "used_memory_vm_eval", scripts.vm_bytes
+    yield "used_memory_lua_human", human(scripts.vm_bytes)
+    yield "used_memory_scripts_eval", scripts.kept_bytes
+    yield "number_of_cached_scripts", len(scripts.by_digest)
+    yield "number_of_functions", len(libraries.functions())
+    yield "number_of_libraries", len(libraries.all())
+    yield "used_memory_vm_functions", libraries.vm_bytes
+    yield "used_memory_vm_total", vm_bytes
+    yield "used_memory_vm_total_human", human(vm_bytes)
+    yield "used_memory_functions", libraries.kept_bytes
+    yield "used_memory_scripts", kept_bytes
+    yield "used_memory_scripts_human", human(kept_bytes)
 
 
 def persistence(server: Server) -> Lines:
@@ -257,12 +273,12 @@ def cpu(server: Server) -> Lines:
 
 def commandstats(server: Server) -> Lines:
     for each in every_command(server.commands):
-        if each.calls:
+        if each.calls or each.rejected:
             micros = each.nanoseconds // 1000
             yield (
                 f"cmdstat_{each.name.decode()}",
-                f"calls={each.calls},usec={micros},usec_per_call={each.nanoseconds / 1000 / each.calls:.2f},"
-                f"rejected_calls=0,failed_calls={each.failed}",
+                f"calls={each.calls},usec={micros},usec_per_call={each.nanoseconds / 1000 / (each.calls or 1):.2f},"
+                f"rejected_calls={each.rejected},failed_calls={each.failed}",
             )
 
 

@@ -38,6 +38,7 @@ cdef class Command:
     cdef public bint pubsub
     cdef public bint readonly
     cdef public bint record_only
+    cdef public long long rejected
     cdef public object replaced_by
     cdef public object since
     cdef public bint skip_monitor

@@ -86,7 +86,7 @@ def call(ctx: Session, args: Args, *, read_only: bool) -> Reply:
         raise errors.too_many_keys()
     if count < 0:
         raise errors.negative_keys()
-    return libraries.run(ctx, function, count, args[2:], read_only=read_only)
+    return libraries.run(ctx, function, count, args, read_only=read_only)
 
 
 # -- libraries -----------------------------------------------------------------------------------------------------

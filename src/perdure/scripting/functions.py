@@ -202,9 +202,10 @@ class Libraries:
         return found
 
     def run(self, caller: Session, function: Function, count: int, args: list[bytes], *, read_only: bool) -> Reply:
-        """Call it with the first `count` of `args` as keys."""
+        """Call it; of `args`, FCALL's, the first `count` behind name and number are keys."""
         run = Run(caller, function.name.decode("latin-1"), function.rules, read_only=read_only, function=True)
-        return self.stage.perform(run, self.sandbox, function.body, count, args)
+        run.command = [b"fcall_ro" if read_only else b"fcall", *args]
+        return self.stage.perform(run, self.sandbox, function.body, count, args[2:])
 
 
 def library_name(code: bytes) -> bytes:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final
 
-from perdure.errors import ReplyError
+from perdure.errors import CountedError, ReplyError
 from perdure.resp import Raw, Reply
 from perdure.scripting.convert import ENCODED, FAILED, STATUS, to_lua
 from perdure.scripting.sandbox import LuaError, OutOfMemory, Sandbox
@@ -165,12 +165,12 @@ class Stage:
         text: str = value.decode("latin-1")
         if kind == STATUS:
             return text
-        _, *where = rest
+        counted, *where = rest
         if run.doomed or "not enough memory" in text:
             sandbox.recover()
         if len(where) == 2 and where[0] is not None:
             text = f"{text} script: {run.name}, on {where[0].decode('latin-1')}:{where[1]}."
-        return ReplyError(text)
+        return CountedError(text) if counted else ReplyError(text)
 
     # -- what scripts ask ----------------------------------------------------------------------------------------
 
@@ -178,6 +178,7 @@ class Stage:
         """The callables that sandbox.lua wraps."""
         return {
             b"call": self.call,
+            b"call_many": lambda table: self.call(*table.values()),
             b"tick": self.tick,
             b"log": self.log,
             b"sha1hex": self.sha1hex,

@@ -352,7 +352,15 @@ end
 -- redis -------------------------------------------------------------------------------------------------------------
 
 local redis = {}
-local call = host.call
+local call_with_few, call_with_many = host.call, host.call_many
+
+-- More than some 4,000 arguments do not fit on the stack a second time.
+local function call(...)
+    if select("#", ...) < 1000 then
+        return call_with_few(...)
+    end
+    return call_with_many({ ... })
+end
 
 local function settle(value, kind)
     if kind == nil then
