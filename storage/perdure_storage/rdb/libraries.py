@@ -22,7 +22,7 @@ def dump_libraries(codes: Iterable[bytes]) -> bytes:
 
 def load_libraries(payload: bytes) -> list[bytes]:
     """The codes in a payload. Raises BadChecksum, BadPayload."""
-    reader = unseal(payload)
+    reader, _ = unseal(payload)
     codes = []
     while reader.left:
         if reader.byte() != OPCODE:

@@ -11,6 +11,9 @@ from perdure_storage.rdb.reading import BadPayload, EmptyValue, Reader, integer,
 from perdure_storage.rdb.stream import read_stream
 from perdure_storage.rdb.values import HashValue, ListValue, SetValue, StringValue, Value, ZSetValue
 
+VERSION_MAX: Final = 12
+VALKEY_VERSION: Final = 80
+"""Where Valkey 9 went its own way: the numbers of types from 22 on have other meanings since."""
 MODULES: Final = (6, 7)
 PLAIN_NODE: Final = 1
 PACKED_NODE: Final = 2
@@ -19,14 +22,19 @@ EXPIRE_LIMIT: Final = 1 << 48
 MODULE_LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 
-def read_value(kind: int, reader: Reader) -> Value:
-    """The value of this type that comes next. Raises BadPayload."""
-    read = READERS.get(kind)
+def read_value(kind: int, reader: Reader, version: int) -> Value:
+    """The value of this type that comes next. Raises BadPayload. REQUIRES: `is_known(version)`."""
+    read = (VALKEY_READERS if version == VALKEY_VERSION else READERS).get(kind)
     if read is not None:
         return read(reader)
     if kind in MODULES:
         raise BadPayload(f"a value of the module {module_name(reader.length())}, which only Redis with it can read")
     raise BadPayload(f"a value of the unknown type {kind}")
+
+
+def is_known(version: int) -> bool:
+    """Can values of this version of the format be read?"""
+    return version <= VERSION_MAX or version == VALKEY_VERSION
 
 
 def module_name(ident: int) -> str:
@@ -221,6 +229,17 @@ def _expiring_hash(*, has_least: bool) -> Callable[[Reader], HashValue]:
     return read
 
 
+def _valkey_hash(reader: Reader) -> HashValue:
+    """    count, then for each field itself, its value and its time (i64, -1: never)   Valkey 9"""
+    pairs: list[tuple[bytes, bytes]] = []
+    expiries: list[int] = []
+    for _ in range(reader.count(10)):
+        pairs.append((reader.string(), reader.string()))
+        expire = reader.signed(8)
+        expiries.append(0 if expire == -1 else expire)
+    return _hash_of(pairs, expiries)
+
+
 READERS: Final[dict[int, Callable[[Reader], Value]]] = {
     0: _string,
     1: _list,
@@ -246,4 +265,5 @@ READERS: Final[dict[int, Callable[[Reader], Value]]] = {
     24: _expiring_hash(has_least=True),
     25: _packed_expiring_hash(has_least=True),
 }
-"""By the number of the type. 22 and 23 were written by release candidates of Redis 7.4 only."""
+"""By the number of the type, as Redis has them. 22 and 23 were written by release candidates of Redis 7.4 only."""
+VALKEY_READERS: Final = {kind: read for kind, read in READERS.items() if kind < 22} | {22: _valkey_hash}

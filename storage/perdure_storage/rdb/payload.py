@@ -7,7 +7,7 @@ from typing import Final
 
 from anycrc import Model
 
-from perdure_storage.rdb.loading import read_value
+from perdure_storage.rdb.loading import is_known, read_value
 from perdure_storage.rdb.reading import BadPayload, Reader
 from perdure_storage.rdb.saving import write_value
 from perdure_storage.rdb.values import HashValue, Value
@@ -16,7 +16,6 @@ VERSION: Final = 10
 """What Redis 7.0 writes."""
 VERSION_WITH_FIELD_EXPIRY: Final = 12
 """What Redis 7.4 writes: older ones do not know such hashes."""
-VERSION_MAX: Final = 12
 FOOTER: Final = Struct("<HQ")
 
 _crc = Model("CRC64-REDIS")
@@ -42,17 +41,17 @@ def seal(*parts: bytes, version: int = VERSION) -> bytes:
     return b"".join([*whole, crc.to_bytes(8, "little")])
 
 
-def unseal(payload: bytes) -> Reader:
-    """What `seal` was given. Raises BadChecksum."""
+def unseal(payload: bytes) -> tuple[Reader, int]:
+    """What `seal` was given: the bytes, and the version. Raises BadChecksum."""
     end = len(payload) - FOOTER.size
     if end < 0:
         raise BadChecksum(f"a payload of {len(payload)} bytes")
     version, crc = FOOTER.unpack_from(payload, end)
-    if version > VERSION_MAX:
-        raise BadChecksum(f"RDB version {version}, {VERSION_MAX} is the newest that is known")
+    if not is_known(version):
+        raise BadChecksum(f"the unknown RDB version {version}")
     if crc != crc64(memoryview(payload)[: end + 2]):
         raise BadChecksum("the check sum does not match")
-    return Reader(payload, 0, end)
+    return Reader(payload, 0, end), version
 
 
 def dump(value: Value, *, packed: bool = True) -> bytes:
@@ -64,8 +63,8 @@ def dump(value: Value, *, packed: bool = True) -> bytes:
 
 def load(payload: bytes) -> Value:
     """The value of a payload. Raises BadChecksum, BadPayload."""
-    reader = unseal(payload)
-    value = read_value(reader.byte(), reader)
+    reader, version = unseal(payload)
+    value = read_value(reader.byte(), reader, version)
     if reader.left:
         raise BadPayload(f"{reader.left} bytes behind the value")
     return value
