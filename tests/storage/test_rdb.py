@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from base64 import b64decode
+from pathlib import Path
 from random import Random
 from struct import pack
 from typing import Any
@@ -346,3 +348,60 @@ def test_streams_of_older_and_newer_versions() -> None:
     never = b"\xff" * 8
     found = rdb.load(sealed(b"\x15" + head + more + consumers + never + b"\x01" + item, 11))
     assert found == StreamValue(entries, 6 << 64 | 1, 5 << 64 | 2, 9, group(4, 0))
+
+
+# -- what real servers have written --------------------------------------------------------------------------------
+
+PAYLOADS = [
+    line.split() for line in (Path(__file__).parents[1] / "data" / "dump-payloads.txt").read_text().splitlines()
+]
+"""Server, key, DUMP's answer: the same commands to each of four versions."""
+
+EXPECTED: dict[str, Value] = {
+    "integer": StringValue(b"-12345"),
+    "text": StringValue(b"hello"),
+    "repeated": StringValue(b"ab" * 150),
+    "empty": StringValue(b""),
+    "list": ListValue([b"1", b"two", b"\0\xff", b"-4097", b"4095", b"2147483648", b"-9223372036854775808", b"x" * 70]),
+    "long-list": ListValue([b"value %d " % number + b"y" * (50 + number) for number in range(90)]),
+    "integers": SetValue(dict.fromkeys((b"1", b"-300", b"1099511627776"))),
+    "set": SetValue(dict.fromkeys((b"a", b"b", b"3"))),
+    "large-set": SetValue(dict.fromkeys(b"member:%d" % number for number in range(140))),
+    "zset": ZSetValue({b"a": 1.5, b"b": -3.0, b"c": math.inf, b"d": 0.1}),
+    "long-zset": ZSetValue({b"z" * 70: 2.25, b"y": 1e300, b"x": -math.inf}),
+    "hash": HashValue({b"a": b"1", b"b": b"two"}),
+    "long-hash": HashValue({b"a": b"v" * 70, b"b": b"2"}),
+    "expiring": HashValue({b"a": b"1", b"b": b"2", b"c": b"3"}, {b"a": 4_000_000_000_500, b"c": 4_000_000_000_000}),
+    "long-expiring": HashValue(
+        {b"a": b"v" * 70, b"b": b"2", b"c": b"3"}, {b"a": 4_000_000_000_500, b"c": 4_000_000_000_000}
+    ),
+}
+
+
+@pytest.mark.parametrize(("server", "key", "payload"), PAYLOADS, ids=lambda word: word[:20])
+def test_what_servers_have_written(server: str, key: str, payload: str) -> None:
+    value = rdb.load(b64decode(payload))
+    if not isinstance(value, StreamValue):
+        assert value == EXPECTED[key]
+        return
+    entries = [
+        (number * 1000 << 64 | number % 2, (b"f", b"%d" % number, b"g", b"x") if number % 3 else (b"h", b"%d" % number))
+        for number in (1, 3, 4, 5, 6, 7)
+    ]
+    old = server == "redis-6.2.14"  # which does not count what is gone
+    assert value.entries == entries
+    assert (value.last, value.added) == (entries[-1][0], 6 if old else 7)
+    assert value.deleted == (0 if old else 2000 << 64)
+    (group,) = value.groups
+    assert (group.name, group.last) == (b"g", 5000 << 64 | 1)
+    assert [consumer.name for consumer in group.consumers] == [b"alice", b"bob"]
+    assert {ident: (name, count) for ident, (name, _, count) in group.pending.items()} == {
+        4000 << 64: (b"alice", 1),
+        5000 << 64 | 1: (b"bob", 1),
+    }
+
+
+def test_servers_have_written_nearly_every_type() -> None:
+    kinds = {(payload[0], payload[-10]) for payload in (b64decode(words[2]) for words in PAYLOADS)}
+    assert {kind for kind, _ in kinds} == set(READERS) - {1, 3, 9, 10, 23}
+    assert (22, 80) in kinds
