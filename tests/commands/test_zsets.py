@@ -16,7 +16,7 @@ from statistics import median
 import pytest
 from tests.commands.dialogue import blocked_clients, play, until
 from tests.conftest import PerdureServer, RealRedis, StartPerdure
-from tests.model.differential import RESTARTS, LocalServer, Reply
+from tests.model.differential import RESTARTS, LocalServer, Remote, Reply
 from tests.storage.directory import rows
 
 from perdure_storage import effects as fx
@@ -253,6 +253,35 @@ def test_the_order_is_that_of_a_sorted_list(server: LocalServer) -> None:
             inside = [member for member in ranked if low <= model[member] <= high]
             assert server.ask(b"ZCOUNT", b"k", b"%r" % low, b"%r" % high) == (":", len(inside))
             assert members(server.ask(b"ZRANGE", b"k", b"%r" % low, b"%r" % high, b"BYSCORE")) == inside
+
+
+ODD_SCORES = (
+    "0 1 -1 0.1 -0.1 1.5 0x10 3.0000000000000004 123456789.123456789 1e15 4503599627370495 4503599627370497 1e16 1e17 -1e17 "
+    "9007199254740993 99999999999999999 123456789012345678 1e18 4e18 4611686018427387903 4611686018427387905 4.7e18 -4.7e18 "
+    "9223372036854775807 9.3e18 1e19 1e22 1e300 5e-324 2.2250738585072014e-308 1.7976931348623157e308 inf -inf"
+)
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+@pytest.mark.parametrize("member", ["m", "m" * 65], ids=["listpack", "skiplist"])
+def test_every_reply_writes_a_score_as_redis_does(
+    server: LocalServer, real_redis: RealRedis, member: str, protocol: int
+) -> None:
+    redis = Remote(real_redis.port)
+    server.speak(protocol)
+    redis.ask(b"HELLO", b"%d" % protocol)
+    for score in ODD_SCORES.split():
+        for line in (
+            "DEL k", f"ZADD k {score} {member}", f"ZSCORE k {member}", f"ZMSCORE k {member} n", "ZRANGE k 0 -1 WITHSCORES",
+            f"ZRANGEBYSCORE k {score} {score} WITHSCORES", "ZREVRANGE k 0 -1 WITHSCORES", "ZUNION 1 k WITHSCORES",
+            "ZRANDMEMBER k 1 WITHSCORES", "ZSCAN k 0", f"ZINCRBY k 0 {member}", f"ZADD k INCR 0 {member}",
+            f"GEOPOS k {member}", f"GEOHASH k {member}", "ZMPOP 1 k MIN", f"ZADD k {score} {member}", "ZPOPMAX k",
+            f"ZADD k {score} {member}", "ZPOPMIN k 1", f"ZADD k {score} {member}", "BZPOPMIN k 0",
+            f"ZADD k {score} {member}", "BZMPOP 0 1 k MAX",
+        ):  # fmt: skip
+            words = line.encode().split()
+            assert server.ask(*words) == redis.ask(*words), (score, line)
+    redis.close()
 
 
 def test_encodings(server: LocalServer) -> None:

@@ -770,6 +770,8 @@ def _pop_first(db: Keyspace, keys: Args, highest: bool, count: int) -> list[Repl
 # -- random members, pages -----------------------------------------------------------------------------------------
 
 MAX_RANDOM: Final = 10_000_000
+PACKED_SCORE_MAX: Final = float(1 << 62)
+"""Up to here Redis looks whether a score is whole when it puts it into a listpack."""
 """Members that one ZRANDMEMBER may return with repetitions: more would only take memory."""
 
 
@@ -821,13 +823,22 @@ def zscan(db: Keyspace, args: Args) -> Reply:
     if entry is None:
         return [b"0", []]
     options = ScanOptions(args[1:])
-    if entry.encoding() == "listpack":
+    packed = entry.encoding() == "listpack"
+    if packed:
         cursor, members = 0, [member for _, member in entry.ranking]
     else:
         cursor, members = entry.ordered().page(options.cursor, options.count)
     if options.match is not None:
         members = [*filter(compile_glob(options.match), members)]
+    show = _packed_score if packed else format_double
     flat: list[Reply] = []
     for member in members:
-        flat += (member, format_double(entry.values[member]))
+        flat += (member, show(entry.values[member]))
     return [b"%d" % cursor, flat]
+
+
+def _packed_score(score: float) -> bytes:
+    """As a listpack of Redis has it, from where only ZSCAN takes it as it is: a whole number without an exponent."""
+    if abs(score) <= PACKED_SCORE_MAX and score.is_integer():
+        return b"%d" % score
+    return format_double(score)
