@@ -23,6 +23,7 @@ COMPILED = {
     "perdure.dispatch": "src/perdure/dispatch.py",
     "perdure.hot": "src/perdure/hot.py",
     "perdure.registry": "src/perdure/registry.py",
+    "perdure.scripting.running": "src/perdure/scripting/running.py",
     "perdure.session": "src/perdure/session.py",
 }
 

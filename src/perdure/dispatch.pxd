@@ -2,6 +2,7 @@ import cython
 
 from perdure.hot cimport Hot
 from perdure.registry cimport Command
+from perdure.scripting.running cimport Run
 from perdure.session cimport Session
 from perdure_storage.keyspace cimport Dataset
 
@@ -16,7 +17,7 @@ cpdef object execute(Session session, list argv)
 cpdef object run(Session session, Command command, list argv, again=*)
 
 @cython.locals(server=Hot, command=Command)
-cpdef object call_inside(Session session, script, list argv)
+cpdef object call_inside(Session session, Run script, list argv)
 
 @cython.locals(ds=Dataset, effects=list)
 cpdef object finish(Hot server)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from perdure.errors import CountedError, ReplyError
 from perdure.resp import Raw, Reply
 from perdure.scripting.convert import ENCODED, FAILED, STATUS, to_lua
-from perdure.scripting.sandbox import LuaError, OutOfMemory, Sandbox
+from perdure.scripting.sandbox import INTERNAL, LuaError, OutOfMemory, Sandbox
 from perdure.session import Argv, Session
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ LOAD_MS: Final = 500
 FEW: Final = 100
 """So many arguments are passed on the stack; more go in tables."""
 LEVELS: Final = (logging.DEBUG, logging.INFO, logging.INFO, logging.WARNING)
+OK: Final = (b"OK", STATUS)
+NOTHING: Final = b"ERR Please specify at least one argument for this redis lib call"
+NO_ARGUMENT: Final = b"ERR Lua redis lib command arguments must be strings or integers"
 VERSION: Final = (b"7.0.15", 0x00070000 | 15)
 
 
@@ -86,19 +89,17 @@ class Stage:
         self.server = server
         self._find = find
         self._call = call
-        self._actor: Session | None = None
+        self.actor: Session | None = None
         self.run: Run | None = None
         self._protocols: dict[Sandbox, int] = {}
         self._load_until = 0
 
-    @property
-    def actor(self) -> Session:
+    def _new_actor(self) -> Session:
         """The session that the commands of scripts run for."""
-        if self._actor is None:
-            self._actor = Session(self.server, 0)
-            self._actor.address = "lua"
-            self._actor.in_exec = True
-        return self._actor
+        self.actor = actor = Session(self.server, 0)
+        actor.address = "lua"
+        actor.in_exec = True
+        return actor
 
     def _admit(self, run: Run) -> None:
         """A script that declares what it does is judged by that before it begins. Raises ReplyError."""
@@ -114,7 +115,8 @@ class Stage:
 
     def perform(self, run: Run, sandbox: Sandbox, body: Callable[..., Any], count: int, args: list[bytes]) -> Reply:
         """Run a compiled script with the first `count` of `args` as keys. Raises ReplyError with the script's error."""
-        server, caller, actor = self.server, run.caller, self.actor
+        server, caller = self.server, run.caller
+        actor = self.actor or self._new_actor()
         if server.gate and run.declared and not run.read_only:
             self._admit(run)
         actor.ds, actor.db, actor.user, actor.protocol = caller.ds, caller.db, caller.user, 2
@@ -188,23 +190,30 @@ class Stage:
         }
 
     def call(self, *args: Any) -> Any:
-        """redis.call and redis.pcall."""
-        run = self.run
-        assert run is not None
-        argv = list(args)
-        for at, arg in enumerate(argv):
-            if type(arg) is not bytes:
-                word = as_argument(arg)
-                if word is None:
-                    return b"ERR Lua redis lib command arguments must be strings or integers", FAILED
-                argv[at] = word
-        if not argv:
-            return b"ERR Please specify at least one argument for this redis lib call", FAILED
-        reply = self._call(self.actor, run, argv)
-        kind = type(reply)
-        if kind is bytes or kind is int:
-            return reply
-        return to_lua(reply, run.sandbox.new_table, run.protocol)
+        """redis.call and redis.pcall. Raises nothing."""
+        try:
+            run, argv = self.run, list(args)
+            assert run is not None
+            for arg in argv:
+                if type(arg) is not bytes:
+                    argv = [as_argument(arg) for arg in args]
+                    break
+            if not argv:
+                return NOTHING, FAILED
+            if None in argv:
+                return NO_ARGUMENT, FAILED
+            reply = self._call(self.actor, run, argv)
+            kind = type(reply)
+            if kind is bytes or kind is int:
+                return reply
+            if kind is str and reply == "OK":
+                return OK
+            return to_lua(reply, run.sandbox.new_table, run.protocol)
+        except OutOfMemory:
+            return b"ERR not enough memory", FAILED
+        except Exception:
+            log.exception("a script's call of %s failed", args[:1])
+            return INTERNAL, FAILED
 
     def kill(self, *, function: bool) -> None:
         """SCRIPT KILL, FUNCTION KILL: end what is running. Raises ReplyError when that cannot be."""
@@ -285,7 +294,9 @@ class Stage:
             return b"ERR RESP version must be 2 or 3.", FAILED
         run = self.run
         assert run is not None
-        run.protocol = self.actor.protocol = int(args[0])
+        actor = self.actor
+        assert actor is not None
+        run.protocol = actor.protocol = int(args[0])
         run.sandbox.set_script_protocol(run.protocol)
         return None
 
@@ -299,12 +310,14 @@ class Stage:
 
     def acl_check_cmd(self, *args: Any) -> Any:
         if not args:
-            return b"ERR Please specify at least one argument for this redis lib call", FAILED
+            return NOTHING, FAILED
         argv = [as_argument(arg) or b"" for arg in args]
         command = self._find(self.server, argv)
         if isinstance(command, ReplyError):
             return b"ERR Invalid command passed to redis.acl_check_cmd()", FAILED
-        return self.actor.user.denial(command, argv) is None
+        actor = self.actor
+        assert actor is not None
+        return actor.user.denial(command, argv) is None
 
 
 def as_argument(value: Any) -> bytes | None:

@@ -23,6 +23,7 @@ log = logging.getLogger("perdure")
 
 LuaError: Final = lupa.lua51.LuaError
 OutOfMemory: Final = lupa.lua51.LuaMemoryError
+INTERNAL: Final = b"ERR internal error, see the server's log"
 PERIOD: Final = 100_000
 """Instructions of the interpreter between two looks at the clock: about a millisecond."""
 
@@ -63,7 +64,7 @@ class Sandbox:
         parts = {b"patterns": "patterns", b"cjson": "cjson", b"cmsgpack": "cmsgpack"}
         table = lua.table_from(
             {
-                **{name: guarded(value) for name, value in host.items()},
+                **{name: value if name == b"call" else guarded(value) for name, value in host.items()},
                 b"bit": lua.table_from(numbers.BIT),
                 b"improve": numbers.complaining(improve),
                 b"struct_pack": numbers.PACK,
@@ -140,7 +141,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
             return b"ERR not enough memory", FAILED
         except Exception:
             log.exception("%s, called by a script, failed", function)
-            return b"ERR internal error, see the server's log", FAILED
+            return INTERNAL, FAILED
 
     return call
 

@@ -352,15 +352,8 @@ end
 -- redis -------------------------------------------------------------------------------------------------------------
 
 local redis = {}
-local call_with_few, call_with_many = host.call, host.call_many
-
--- More than some 4,000 arguments do not fit on the stack a second time.
-local function call(...)
-    if select("#", ...) < 1000 then
-        return call_with_few(...)
-    end
-    return call_with_many({ ... })
-end
+local call, call_with_many = host.call, host.call_many
+local MANY = 1000 -- more than some 4,000 arguments do not fit on the stack a second time
 
 local function settle(value, kind)
     if kind == nil then
@@ -389,11 +382,17 @@ local function settle_protected(value, kind)
 end
 
 function redis.call(...)
-    return settle(call(...))
+    if select("#", ...) < MANY then
+        return settle(call(...))
+    end
+    return settle(call_with_many({ ... }))
 end
 
 function redis.pcall(...)
-    return settle_protected(call(...))
+    if select("#", ...) < MANY then
+        return settle_protected(call(...))
+    end
+    return settle_protected(call_with_many({ ... }))
 end
 
 -- A plain function of the host: a failure is a Lua error at the caller's line.
