@@ -115,7 +115,7 @@ def describe(session: Session, request: Argv | None = None) -> bytes:
         "obl": 0,
         "oll": replies,
         "omem": waiting,
-        "tot-mem": memory_of(session),
+        "tot-mem": memory_of(session) + (received + arguments if request is not None else 0),
         "events": "rw" if waiting > sum(map(len, session.out)) else "r",
         "cmd": session.last_command.name.decode() if session.last_command is not None else "NULL",
         "user": session.user.name.decode("latin-1"),

@@ -23,6 +23,9 @@ SLICE: Final = 64
 """Commands of one pipeline that run before the size of their replies is looked at."""
 REPLIES_MAX: Final = 1 << 20
 """Bytes of replies that one client may pile up in a tick; the rest of its pipeline waits until they have left."""
+UNREAD_MAX: Final = 256 << 20
+"""Bytes of replies that a client may leave unread before it is no longer read from. They are many, because a client may
+well send all of a long pipeline before it reads the first reply: not read from either, both would wait for ever."""
 STRANGER_OUTPUT_MAX: Final = 1024
 """Bytes of replies that may wait for a client that has not authenticated."""
 
@@ -142,7 +145,7 @@ class Connection(asyncio.Protocol):
     def go_on(self) -> None:
         """There may be room for the replies to what is left of a pipeline."""
         session = self.session
-        if session.backlog and not self._full and session.pending_bytes <= HELD_MAX and session.peer is not None:
+        if session.backlog and not self._stuffed and session.pending_bytes <= HELD_MAX and session.peer is not None:
             if not self.server.in_tick:
                 self.server.begin_tick()
             self.run_backlog()
@@ -173,6 +176,7 @@ class Connection(asyncio.Protocol):
         self.transport.write(data)
         if self._full:
             self.server.check_output(self)
+            self._update_reading()
 
     def close(self) -> None:
         """Close after what was sent has left."""
@@ -203,8 +207,12 @@ class Connection(asyncio.Protocol):
         self._slowed = slowed
         self._update_reading()
 
+    @property
+    def _stuffed(self) -> bool:
+        return self._full and self.waiting_bytes > UNREAD_MAX
+
     def _update_reading(self) -> None:
-        stop = self._held or self._full or self._slowed
+        stop = self._held or self._slowed or self._stuffed
         if stop != self._stopped and not self.transport.is_closing():
             self._stopped = stop
             if stop:

@@ -385,6 +385,7 @@ class Server(Hot):
             session.peer.hold(True)
         else:
             session.peer.abort()
+            self.disconnect(session)
 
     def check_output(self, connection: Connection) -> None:
         """The client does not take its replies fast enough: cut it off when there are more than it may have waiting."""
@@ -544,7 +545,7 @@ class Server(Hot):
                     session.peer.hold(True)
             else:
                 session.peer.send(data)
-                if session.closing:
+                if session.closing and session.peer is not None:
                     session.peer.close()
             if self.client_memory.watching:
                 self.client_memory.measure(session)

@@ -44,6 +44,20 @@ def test_a_reply_beyond_the_hard_limit_never_leaves(start_perdure: StartPerdure)
     assert len(watcher.ask("GET", "large")) == 150_001
 
 
+def test_a_client_may_send_a_long_pipeline_before_it_reads(start_perdure: StartPerdure) -> None:
+    """Not read from because it does not read, it would wait for us as we for it."""
+    client = start_perdure("--appendfsync", "no").connect()
+    client.ask("SETRANGE", "k", 9_999, "x")
+    request = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n"
+    padding = b"*2\r\n$4\r\nECHO\r\n$0\r\n\r\n" * 100  # requests that are longer than their replies
+    for _ in range(2_000):
+        client.socket.sendall(request * 2 + padding)
+    replies = 0
+    while replies < 2_000 * (2 * 10_010 + 600):
+        replies += len(client.socket.recv(1 << 20))
+    assert replies == 2_000 * (2 * 10_010 + 600)
+
+
 def test_the_soft_limit_ends_patience(start_perdure: StartPerdure) -> None:
     server = start_perdure("--client-output-buffer-limit", "pubsub 0 100000 1")
     publisher, lazy = server.connect(), server.connect()
