@@ -238,13 +238,26 @@ def test_is_set_tells_a_choice_from_a_default() -> None:
         ("unixsocketperm", ["7777"], "unixsocketperm: argument must be between 0 and 777 inclusive"),
         ("dbfilename", ["a/b"], "dbfilename: dbfilename can't be a path, just a filename"),
         ("cluster-enabled", ["yes"], "cluster-enabled: cluster mode is not built in: one server holds all keys"),
-        ("rename-command", ["a", "b"], "rename-command: commands cannot be renamed: make users who may not run them (ACL SETUSER)"),
+        ("rename-command", ["a", "b"],
+         "rename-command: commands cannot be renamed: make users who may not run them (ACL SETUSER)"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_loaded_is_explained(name: str, words: list[str], problem: str) -> None:
     with pytest.raises(ConfigError) as raised:
         Config().load(name, words)
     assert str(raised.value) == problem
+
+
+def test_a_directive_of_several_words_may_have_none() -> None:
+    config = Config()
+    config.load("save", ["900", "1"])
+    config.load("save", [])
+    config.load("client-output-buffer-limit", [])
+    config.load("latency-tracking-info-percentiles", [])
+    assert config.get(["save", "latency-tracking-info-percentiles"]) == [
+        ("save", ""), ("latency-tracking-info-percentiles", ""),
+    ]  # fmt: skip
+    assert config.get(["client-output-buffer-limit"]) == Config().get(["client-output-buffer-limit"])
 
 
 def test_settings_that_must_not_be_ignored_are_refused_but_their_default_is_fine() -> None:

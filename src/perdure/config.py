@@ -155,9 +155,8 @@ class Config:
         directive = BY_NAME.get(name.lower())
         if directive is None:
             raise ConfigError(name, ELSEWHERE[name]) if name in ELSEWHERE else UnknownDirective(name)
-        if not words or (len(words) > 1 and not directive.kind.several):
-            wanted = "a value" if directive.kind.several else "one value"
-            raise ConfigError(directive.name, f"needs {wanted} ({directive.kind.shape}), got {len(words) or 'none'}")
+        if len(words) != 1 and not directive.kind.several:  # those that take several take none, too: `save` forgets all
+            raise ConfigError(directive.name, f"needs one value ({directive.kind.shape}), got {len(words) or 'none'}")
         value = directive.parse(" ".join(words), self.value(directive), startup=True)
         setattr(self, directive.attribute, value)
         self._given.add(directive.name)
