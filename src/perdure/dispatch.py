@@ -196,7 +196,7 @@ def exec_queue(session: Session) -> bytes:
             if type(reply) is Park:
                 reply = reply.at_once
             if session.tracking is not None:
-                server.caches.remember(session, command, argv)
+                server.caches.remember_inside(session, command, argv)
             replies.append(session.encode(reply))
     finally:
         session.in_exec = False
@@ -238,7 +238,7 @@ def call_inside(session: Session, script: Run, argv: Argv) -> Any:
     if type(reply) is Park:
         reply = reply.at_once
     if command.readonly and script.caller.tracking is not None:
-        server.caches.remember(script.caller, command, argv)
+        server.caches.remember_inside(script.caller, command, argv)
         server.caches.script_reads = True
     return reply
 

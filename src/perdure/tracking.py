@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from perdure.session import Argv, Session
     from perdure_storage.effects import Effect
 
+Change = tuple[int, bool]
+"""The last effect on a key: its position in the transaction, and whether the key is gone because its time had come."""
+
 CHANNEL: Final = b"__redis__:invalidate"
 SCRIPTS: Final = frozenset((b"eval", b"evalsha", b"fcall", b"eval_ro", b"evalsha_ro", b"fcall_ro"))
 """They read if their commands do: then the keys that they declare, as Redis 7.0 has it, besides those of the commands."""
@@ -122,6 +125,8 @@ class Caches:
         self.max_keys = 0
         self._running: Session | None = None
         self._behind: list[bytes] = []
+        self._inside: list[tuple[Session, bytes, int]] = []
+        """What an open transaction has read, each key with how many effects there were then."""
 
     # -- who tracks ----------------------------------------------------------------------------------------------
 
@@ -160,24 +165,35 @@ class Caches:
 
     def remember(self, session: Session, command: Command, argv: Argv) -> None:
         """`session` has run this command: the keys are remembered if it reads them, and if the client wants that."""
+        for key in self._read_by(session, command, argv):
+            self._add(session, key)
+
+    def remember_inside(self, session: Session, command: Command, argv: Argv) -> None:
+        """The same inside a transaction or a script, whose changes are told at its end: those of a key that were made
+        before it was read are nothing to be told of."""
+        position = len(session.ds.effects)
+        self._inside += [(session, key, position) for key in self._read_by(session, command, argv)]
+
+    def _read_by(self, session: Session, command: Command, argv: Argv) -> list[bytes]:
+        """The keys that the command has read and that its client wants to have remembered."""
         reads = command.readonly
         if command.name in SCRIPTS:
             reads, self.script_reads = self.script_reads, False
         tracking = session.tracking
-        if not reads or tracking is None or not tracking.remembers:
-            return
-        number, readers = session.id, self.readers
-        for key in command.keys(argv):
-            numbers = readers.get(key)
-            if numbers is None:
-                readers[key] = {number}
-                self.items += 1
-            elif number not in numbers:
-                numbers.add(number)
-                self.items += 1
+        return command.keys(argv) if reads and tracking is not None and tracking.remembers else []
+
+    def _add(self, session: Session, key: bytes) -> None:
+        numbers = self.readers.get(key)
+        if numbers is None:
+            numbers = self.readers[key] = set()
+        if session.id not in numbers:
+            numbers.add(session.id)
+            self.items += 1
 
     def end(self) -> bytes:
         """The command has run; returns what its client is told of its own changes, to go out behind the reply."""
+        if self._inside:
+            self.changed({})
         behind = b"".join(self._behind)
         self._running = None
         self._behind.clear()
@@ -185,22 +201,31 @@ class Caches:
 
     # -- changes -------------------------------------------------------------------------------------------------
 
-    def stale(self, effects: Iterable[Effect], now: int) -> dict[bytes, bool]:
-        """The keys that these effects change; true for one that is gone because its time had come."""
+    def stale(self, effects: Iterable[Effect], now: int) -> dict[bytes, Change]:
+        """The keys that these effects change."""
         return {
-            effect[2]: effect[0] == DELETE and 0 < effect[3] <= now for effect in effects if effect[0] in KEY_LEVEL
+            effect[2]: (position, effect[0] == DELETE and 0 < effect[3] <= now)
+            for position, effect in enumerate(effects)
+            if effect[0] in KEY_LEVEL
         }
 
-    def changed(self, keys: dict[bytes, bool]) -> None:
-        """These keys have changed (as `stale` says it): tell whoever has read them."""
+    def changed(self, keys: dict[bytes, Change]) -> None:
+        """These keys have changed, as `stale` says it: tell whoever has read them."""
         running = self._running
-        for key, expired in keys.items():
+        inside, self._inside = self._inside, []
+        for session, key, position in inside:
+            if key in keys and keys[key][0] >= position:
+                self._add(session, key)
+        for key, (_, expired) in keys.items():
             numbers = self.readers.pop(key, None)
             if numbers is not None:
                 self.items -= len(numbers)
                 self._tell_readers(key, numbers, None if expired else running)
-        if self.prefixes:
-            for key, expired in keys.items():
+        for session, key, position in inside:
+            if key not in keys or keys[key][0] < position:
+                self._add(session, key)
+        if self.prefixes and keys:
+            for key, (_, expired) in keys.items():
                 self.changed_in_tick[key] = None if expired else running
             self._soon()
 

@@ -95,6 +95,31 @@ PUSHES = {
         2 DISCARD
         1 PING
     """,
+    "what is changed before it is read in a transaction": """
+        1 CLIENT TRACKING on
+        1 MULTI
+        1 MSET a 1 b 2
+        1 GET a
+        1 GET b
+        1 INCR b
+        1 EXEC
+        1 <
+        1 PING
+        2 SET a 2
+        1 <
+        2 SET b 1
+        1 PING
+        1 EVAL "redis.call('set', 'k', 1)" 1 k
+        1 EVAL "return redis.call('get', 'k')" 1 k
+        2 SET k 2
+        1 <
+        1 EVAL_RO "return redis.call('ping')" 1 k
+        2 SET k 3
+        1 EVAL_RO "return redis.call('get', 'k')" 1 k
+        2 SET k 4
+        1 <
+        1 PING
+    """,
     "all keys": """
         1 CLIENT TRACKING on
         3 CLIENT TRACKING on BCAST PREFIX nosuch
