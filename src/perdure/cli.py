@@ -120,6 +120,8 @@ def options(words: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
             raise Mistake(f"'{option}' is no option: directives are written --name value, see {PROGRAM} --help")
         name, equals, value = option[2:].partition("=")
         values = [value] if equals else []
+        if " " in name:  # "--maxmemory 1gb" in one argument, quoted as in a file
+            name, *values = words_of(option[2:])
         while at < len(words) and not (begins_directive(words[at]) or (values and words[at].startswith("--"))):
             values.append(words[at])
             at += 1
@@ -129,8 +131,18 @@ def options(words: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
 
 
 def begins_directive(word: str) -> bool:
-    name = word[2:].partition("=")[0].lower() if word.startswith("--") else ""
+    name = word[2:].partition("=")[0].partition(" ")[0].lower() if word.startswith("--") else ""
     return word in NOT_HERE or name == USER or name in BY_NAME
+
+
+def words_of(line: str) -> list[str]:
+    """The words of one line, as in a file. Raises Mistake."""
+    from perdure.resp import split_words
+
+    words = split_words(line.encode(errors="surrogateescape"))
+    if not words:
+        raise Mistake(f"'{line}' has quotes that do not match")
+    return [word.decode(errors="surrogateescape") for word in words]
 
 
 def go_to_background() -> None:
