@@ -165,6 +165,7 @@ class Server(Hot):
         self.quick_disk = True
         self.pausing = Pause()
         self.active_expire = True
+        self.skip_checksums = False
         self.stopping: asyncio.Event
         self.exit_code = 0
         self.loading_steps: dict[Collection, Any] = {}

@@ -58,6 +58,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
     keys.DATABASES,
     keys.SWAPPING,
     dumps.COMMANDS,
+    dumps.RESTORING,
     migrate.COMMANDS,
     sorting.COMMANDS,
     pubsub.COMMANDS,

@@ -210,6 +210,8 @@ DEBUG_HELP: Final = (
     "    Close the data directory and open it again, as a restart does. LOADAOF is the same.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Whether keys that are due are deleted before somebody asks for them.",
+    "SET-SKIP-CHECKSUM-VALIDATION <0|1>",
+    "    Whether RESTORE takes payloads whose check sum is wrong; everything else in them is checked all the same.",
     "SLEEP <seconds>",
     "    Do nothing at all for a while.",
     "STRINGMATCH-LEN <length> <pattern>",
@@ -279,6 +281,11 @@ def debug_object(ctx: Session, args: Args) -> Reply:
 
 def debug_set_active_expire(ctx: Session, args: Args) -> Reply:
     ctx.server.active_expire = args[0] != b"0"
+    return "OK"
+
+
+def debug_skip_checksums(ctx: Session, args: Args) -> Reply:
+    ctx.server.skip_checksums = args[0] != b"0"
     return "OK"
 
 
@@ -397,6 +404,7 @@ DEBUG: Final[dict[str, tuple[range, Callable[[Session, Args], Reply]]]] = {
     "REPLYBUFFER": (range(2, 3), debug_ok),
     "SET-ACTIVE-EXPIRE": (range(1, 2), debug_set_active_expire),
     "SET-DISABLE-DENY-SCRIPTS": (range(1, 2), debug_ok),
+    "SET-SKIP-CHECKSUM-VALIDATION": (range(1, 2), debug_skip_checksums),
     "SLEEP": (range(1, 2), debug_sleep),
     "STRINGMATCH-LEN": (range(2, 3), debug_stringmatch_len),
 }

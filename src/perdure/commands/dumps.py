@@ -9,12 +9,14 @@ from perdure.args import INT_MAX, Words, integer
 from perdure.errors import ReplyError
 from perdure.registry import ASKING, DENYOOM, READ, RECORD_ONLY, WRITE, Args, Family
 from perdure.resp import Reply
+from perdure.session import Session
 from perdure_storage.events import GENERIC
 from perdure_storage.keyspace import Keyspace
 from perdure_storage.portable import payload_of, place
 from perdure_storage.rdb import BadChecksum, BadPayload, load
 
 COMMANDS = Family("generic")
+RESTORING = Family("generic", context=True)
 
 log = logging.getLogger("perdure")
 
@@ -55,9 +57,9 @@ class Wishes:
                 raise errors.syntax()
 
 
-def restore(db: Keyspace, args: Args) -> Reply:
+def restore(ctx: Session, args: Args) -> Reply:
     """Put a value in that DUMP has told of."""
-    key, wishes = args[0], Wishes(Words(args, 3))
+    db, key, wishes = ctx.db, args[0], Wishes(Words(args, 3))
     if not wishes.replace and db.peek(key)[0]:
         raise errors.busy_key()
     expire = integer(args[1])
@@ -68,7 +70,7 @@ def restore(db: Keyspace, args: Args) -> Reply:
         if expire > INT_MAX:
             raise errors.invalid_expire("restore")
     try:
-        value = load(args[2])
+        value = load(args[2], check=not ctx.server.skip_checksums)
     except BadChecksum:
         raise ReplyError("ERR DUMP payload version or checksum are wrong") from None
     except BadPayload as error:
@@ -87,7 +89,7 @@ def restore(db: Keyspace, args: Args) -> Reply:
 
 
 for _name, _flags, _since in (("RESTORE", 0, "2.6.0"), ("RESTORE-ASKING", ASKING, "3.0.0")):
-    COMMANDS.command(
+    RESTORING.command(
         f"{_name} key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]",
         WRITE | DENYOOM | RECORD_ONLY | _flags,
         since=_since,

@@ -41,15 +41,15 @@ def seal(*parts: bytes, version: int = VERSION) -> bytes:
     return b"".join([*whole, crc.to_bytes(8, "little")])
 
 
-def unseal(payload: bytes) -> tuple[Reader, int]:
-    """What `seal` was given: the bytes, and the version. Raises BadChecksum."""
+def unseal(payload: bytes, *, check: bool = True) -> tuple[Reader, int]:
+    """What `seal` was given: the bytes, and the version. Raises BadChecksum. `check`: has the sum to match?"""
     end = len(payload) - FOOTER.size
     if end < 0:
         raise BadChecksum(f"a payload of {len(payload)} bytes")
     version, crc = FOOTER.unpack_from(payload, end)
     if not is_known(version):
         raise BadChecksum(f"the unknown RDB version {version}")
-    if crc != crc64(memoryview(payload)[: end + 2]):
+    if check and crc != crc64(memoryview(payload)[: end + 2]):
         raise BadChecksum("the check sum does not match")
     return Reader(payload, 0, end), version
 
@@ -61,9 +61,9 @@ def dump(value: Value, *, packed: bool = True) -> bytes:
     return seal(bytes((kind,)), body, version=VERSION_WITH_FIELD_EXPIRY if expiring else VERSION)
 
 
-def load(payload: bytes) -> Value:
-    """The value of a payload. Raises BadChecksum, BadPayload."""
-    reader, version = unseal(payload)
+def load(payload: bytes, *, check: bool = True) -> Value:
+    """The value of a payload. Raises BadChecksum, BadPayload. `check`: has the check sum to match?"""
+    reader, version = unseal(payload, check=check)
     value = read_value(reader.byte(), reader, version)
     if reader.left:
         raise BadPayload(f"{reader.left} bytes behind the value")
