@@ -39,6 +39,17 @@ DIALOGUES = {
         1 PUNSUBSCRIBE
         1 PING
     """,
+    "transactions may begin to listen, but not to shard channels": """
+        1 MULTI
+        1 SUBSCRIBE a
+        1 SSUBSCRIBE s
+        1 SUNSUBSCRIBE s
+        1 PSUBSCRIBE p
+        1 EXEC
+        2 PUBSUB SHARDCHANNELS
+        2 PUBLISH p hello
+        1 <
+    """,
     "a message gets to those who listen, once for each subscription": """
         1 SUBSCRIBE news
         2 PSUBSCRIBE n*

@@ -493,7 +493,8 @@ def difference(redis: Remote, perdure: Perdure, program: Program, families: Sequ
                     perdure.restart(step)
                 continue
             found, wanted = perdure.ask(*step), next(expected)
-            for argv, theirs, ours in connection.parts(step, wanted, found):
+            parts = connection.parts(step, wanted, found)
+            for argv, theirs, ours in parts:
                 judge = SAME.get(argv[0].lower().decode("latin-1"))
                 if ours == theirs or (judge is not None and judge(theirs, ours)):
                     continue
@@ -501,8 +502,10 @@ def difference(redis: Remote, perdure: Perdure, program: Program, families: Sequ
                     return ""  # what follows may differ because of it
                 told = Program(whole[: at + 1])
                 return f"RESP{protocol}{told!r}\nredis-server: {theirs!r:.300}\nPerdure:      {ours!r:.300}"
-            for argv, _, ours in [*connection.parts(step, wanted, found), (step, wanted, found)]:
+            for argv, _, ours in parts:
                 connection.note(argv, ours)
+            if parts != [(step, wanted, found)]:
+                connection.note(step, found)
         perdure.close()
         return ""
     except Exception:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from perdure.errors import ReplyError
 from perdure.globs import compile_glob
 from perdure.pubsub import Kind, PubSub
 from perdure.registry import FAST, LOADING, NOSCRIPT, STALE, Args, Family, Flag
@@ -25,7 +26,10 @@ def _subscribe(kind_of: Callable[[PubSub], Kind]) -> Callable[[Session, Args], R
     def handler(ctx: Session, args: Args) -> Reply:
         """Listen to channels, or to all that match patterns."""
         hub = ctx.server.pubsub
-        return hub.subscribe(ctx, kind_of(hub), args)
+        kind = kind_of(hub)
+        if ctx.in_exec and kind is hub.shard_channels:  # the older ones may be in transactions
+            raise ReplyError("ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client")
+        return hub.subscribe(ctx, kind, args)
 
     return handler
 
