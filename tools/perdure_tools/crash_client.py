@@ -82,7 +82,6 @@ class Client:
         self.past = [self.known]
         self.sequence = 0
         self.selected = 0
-        self.scripts = False
         self.increments: dict[bytes, int] = {}
         self.answers: dict[bytes, list[int]] = {}
 
@@ -138,7 +137,7 @@ class Client:
         database = self.random.choice(self.databases)
         select = self.select(database)
         steps = [words for _ in range(self.random.randint(2, 4)) for words in self.step(database)]
-        if self.scripts and self.random.random() < 0.5:
+        if self.random.random() < 0.3:
             arguments = [word for words in steps for word in (b"%d" % len(words), *words)]
             return Operation([*select, [b"EVAL", SCRIPT, b"0", *arguments]], self.state)
         return Operation([*select, [b"MULTI"], *steps, [b"EXEC"]], self.state)
