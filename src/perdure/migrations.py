@@ -278,14 +278,12 @@ class Migrations:
             failure = server.finish() if server.dataset.effects else None
             if failure is not None:
                 migration.reply = failure
-            elif isinstance(migration.reply, ReplyError):
-                server.count_error(migration.reply)
             if server.wakeups.signaled:
                 server.wakeups.serve()
             server.poll()
 
         Thread(target=carry, name="migrate", daemon=True).start()
-        return Park("migrate", ready=lambda: migration.reply is not None, answer=lambda: migration.reply)
+        return Park("migrate", ready=lambda: migration.reply is not None, again=lambda db: migration.reply)
 
     # -- connections ---------------------------------------------------------------------------------------------
 

@@ -160,10 +160,13 @@ def test_an_answer_that_does_not_come_leaves_the_key(perdure: RealRedis, target:
 
 def test_what_was_taken_is_deleted_and_the_rest_stays(perdure: RealRedis, target: Target) -> None:
     perdure.ask("MSET", "a", 1, "b", 2, "c", 3)
+    perdure.ask("CONFIG", "RESETSTAT")
     perdure.send("MIGRATE", "127.0.0.1", target.port, "", 0, 1000, "KEYS", "a", "b", "c")
     target.accept()
     target.answer(b"+OK\r\n-BUSY no\r\n+OK\r\n")
     assert perdure.read() == RedisError("ERR Target instance replied with error: BUSY no")
+    stats = next(line for line in perdure.ask("INFO", "commandstats").split() if b"_migrate:" in line)
+    assert b"calls=1," in stats and b"failed_calls=1" in stats
     assert perdure.ask("KEYS", "*") == [b"b"]
     perdure.send("MIGRATE", "127.0.0.1", target.port, "b", 0, 1000)
     target.receive()  # over the same connection
