@@ -66,11 +66,17 @@ class Span(NamedTuple):
     in_bits: bool = False
     ended: bool = False
 
+    @property
+    def backward(self) -> bool:
+        return self.start < 0 and self.end < 0 and self.start > self.end
+
     def bits(self, size: int) -> tuple[int, int]:
-        """(first bit, bit behind the last) within `size` bytes; nothing in between when they are out of order."""
+        """(first bit, bit behind the last) within `size` bytes; nothing in between when they are out of order there.
+
+        A place before the beginning is the beginning, so `-3 -5` has one byte where there are no more than three. BITPOS
+        counts it, as in Redis; BITCOUNT does not (`backward`).
+        """
         total = size * 8 if self.in_bits else size
-        if self.start < 0 and self.end < 0 and self.start > self.end:
-            return 0, 0
         first = max(self.start + total if self.start < 0 else self.start, 0)
         last = min(max(self.end + total if self.end < 0 else self.end, 0), total - 1)
         return (first, last + 1) if self.in_bits else (first * 8, last * 8 + 8)
@@ -117,7 +123,7 @@ def bitcount(db: Keyspace, args: Args) -> Reply:
         raise errors.syntax()
     span = _span(args[1:])
     value = db.string(args[0])
-    if not value:
+    if not value or span.backward:
         return 0
     total = 0
     for _, piece, mask in _pieces(value, *span.bits(len(value))):
