@@ -284,7 +284,9 @@ def test_only_tls(start_perdure: StartPerdure, certificates: Certificates) -> No
     assert server.port == port
     shown = {"ssl_certfile": certificates.pair("client")[0], "ssl_keyfile": certificates.pair("client")[1]}
     client = redis.Redis(port=port, ssl=True, ssl_ca_certs=certificates.authority, **shown)
-    assert client.config_get("port") == {"port": "0"} and client.info("server")["tcp_port"] == port
+    told = client.info("server")
+    assert client.config_get("port") == {"port": "0"} and told["tcp_port"] == port
+    assert told["listener0"] == {"name": "tls", "bind": "-::1", "port": port}  # redis-py keeps the last `bind`
     client.close()
 
 

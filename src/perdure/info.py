@@ -92,6 +92,8 @@ def about_server(server: Server) -> Lines:
     yield "executable", sys.executable
     yield "config_file", config.file
     yield "io_threads_active", 0
+    for number, line in enumerate(server.listeners.described()):
+        yield f"listener{number}", line
 
 
 def clients(server: Server) -> Lines:

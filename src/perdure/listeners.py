@@ -12,7 +12,7 @@ import logging
 import os
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from perdure import tls
@@ -102,6 +102,16 @@ class Listeners:
     def plain_sockets(self) -> list[socket.socket]:
         """The listening sockets without TLS."""
         return [listener.raw for listener in self._plain + self._unix]
+
+    def described(self) -> Iterator[str]:
+        """One line for each kind, as INFO has them."""
+        addresses = "".join(f",bind={address}" for address in self._config.bind)
+        if self._plain:
+            yield f"name=tcp{addresses},port={self.port}"
+        if self._unix:
+            yield f"name=unix,bind={self._config.unixsocket}"
+        if self._tls:
+            yield f"name=tls{addresses},port={self.tls_port}"
 
     def close(self) -> None:
         """Nobody comes in any more."""

@@ -144,7 +144,7 @@ class Server(Hot):
         self.notifications = Notifications(self.pubsub)
         self._notify(config.notify_keyspace_events)
         self.client_memory = ClientMemory(config, self.sessions, self.kill)
-        self.caches = Caches(self.sessions, self.push, self.soon)
+        self.caches = Caches(self.sessions, self.push, self.soon, lambda table: self.dataset.trash.append(table))
         self.caches.limit(config.tracking_table_max_keys)
         self.trackers = self.caches.trackers
         self.held_back: list[tuple[Session, Raw]] | None = None

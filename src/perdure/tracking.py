@@ -101,16 +101,21 @@ class Caches:
     """What is known of the caches of all clients.
 
     `sessions`: those connected, by number. `push(session, bytes)` queues a message. `soon()` sees to it that
-    `broadcast` is called at the end of the tick. The hot path asks whether `trackers` is empty: without one, changes
-    cost nothing.
+    `broadcast` is called at the end of the tick. `discard(table)` frees a table bit by bit. The hot path asks whether
+    `trackers` is empty: without one, changes cost nothing.
     """
 
     def __init__(
-        self, sessions: dict[int, Session], push: Callable[[Session, bytes], None], soon: Callable[[], None]
+        self,
+        sessions: dict[int, Session],
+        push: Callable[[Session, bytes], None],
+        soon: Callable[[], None],
+        discard: Callable[[dict[bytes, set[int]]], None],
     ) -> None:
         self._sessions = sessions
         self._push = push
         self._soon = soon
+        self._discard = discard
         self.trackers: dict[Session, Tracking] = {}
         self.readers: dict[bytes, set[int]] = {}
         """The numbers of those who have read a key since it changed, by key, in the order of first reading."""
@@ -260,7 +265,9 @@ class Caches:
             self._tell(session, everything)
 
     def _forget_all(self) -> None:
-        self.readers.clear()
+        if self.readers:
+            self._discard(self.readers)
+            self.readers = {}
         self.items = 0
 
     # -- the size of the table -------------------------------------------------------------------------------------
