@@ -23,8 +23,10 @@ Value = tuple[str, Any, int]
 """(type, content, expire ms), never changed, only replaced. The content of a string is bytes, of a hash {field: (value,
 expire ms)}, of a list a tuple, of a set a frozenset, of a sorted set {member: score}, of a stream its elements."""
 State = dict[tuple[int, bytes], Value]
+"""By database and key; libraries of functions, which are in no database, by LIBRARIES and name."""
 
 DATABASES: Final = 3
+LIBRARIES: Final = -1
 KEYS: Final = [b"k%d" % number for number in range(8)] + [b"long" * 150, b"long" * 150 + b"er", b"\x00\xff", b""]
 FIELDS: Final = [b"f%d" % number for number in range(5)] + [b"field" * 120]
 
@@ -367,9 +369,10 @@ def hash_expire(world: World, state: State, now: int) -> None:
 
 def some_key(world: World, state: State) -> tuple[Keyspace, tuple[int, bytes], Any] | None:
     """(database, place, entry) of a key that is there; of a hash the fields are not loaded for it."""
-    if not state:
+    places = [place for place in state if place[0] != LIBRARIES]
+    if not places:
         return None
-    place = world.random.choice(list(state))
+    place = world.random.choice(places)
     db = world.engine.dataset.databases[place[0]]
     entry = db.find(place[1])
     assert entry is not None, f"{place} is not there"
@@ -445,6 +448,17 @@ def swap(world: World, state: State, now: int) -> None:
     state.update(moved)
 
 
+def library(world: World, state: State, now: int) -> None:
+    dataset, name = world.engine.dataset, world.random.choice(FIELDS)
+    if (LIBRARIES, name) in state and world.random.random() < 0.5:
+        dataset.drop_libraries(name)
+        del state[LIBRARIES, name]
+    else:
+        code = world.value()
+        dataset.set_library(name, code)
+        state[LIBRARIES, name] = ("library", code, 0)
+
+
 Operation = Callable[[World, State, int], None]
 
 OPERATIONS: Final[list[Operation]] = [
@@ -452,7 +466,7 @@ OPERATIONS: Final[list[Operation]] = [
     *[patch, hash_set, list_change] * 5,
     *[set_change, zset_change, stream_change] * 3,
     *[hash_delete, hash_expire, expire, delete, remove, rename, copy] * 2,
-    *[clear, swap],
+    *[clear, swap, library],
 ]
 FAVOURITES: Final = [list_change, set_change, zset_change, hash_set, stream_change, stream_change]
 """What a round may do more of, so that values live to see many changes."""

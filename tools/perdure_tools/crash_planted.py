@@ -23,6 +23,7 @@ from perdure_storage.files import File, Files
 from perdure_storage.keyspace import COLLECTIONS, Dataset, Keyspace
 from perdure_storage.records import expiry_key
 from perdure_storage.recovery import Directory
+from perdure_storage.replay import Replay
 from perdure_storage.tables import Rows, Table, empty_rows, with_key
 from perdure_storage.testing import MemoryDisk, MemoryFile, MemoryTables
 from perdure_storage.types.entry import Collection, Entry, Kind
@@ -376,6 +377,20 @@ def pending_stays(patches: Patches) -> None:
         return count
 
     old = patches.put(Stream, "delete_consumer", delete_consumer)
+
+
+@bug("a deleted library's row stays")
+def library_stays(patches: Patches) -> None:
+    patches.put(Folder, "_library_del", lambda self, *names: None)
+
+
+@bug("libraries not replayed")
+def library_not_replayed(patches: Patches) -> None:
+    def init(self: Replay, dataset: Dataset) -> None:
+        old(self, dataset)
+        self._handlers[fx.LIBRARY_SET] = lambda name, code: None
+
+    old = patches.put(Replay, "__init__", init)
 
 
 # -- transactions and memory -------------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ from perdure_tools.crash_operations import (
     DATABASES,
     FAVOURITES,
     KEYS,
+    LIBRARIES,
     OPERATIONS,
     Operation,
     State,
@@ -71,7 +72,11 @@ def contents(dataset: Dataset) -> State:
     for db in dataset.databases:
         for item in walk(db):
             state[db.index, item.key] = (item.type_name, CONTENT[item.type_name](item.elements()), item.expire)
-    return alive(state, dataset.now)
+    return alive(state | libraries(dataset), dataset.now)
+
+
+def libraries(dataset: Dataset) -> State:
+    return {(LIBRARIES, name): ("library", code, 0) for name, code in dataset.libraries.items()}
 
 
 def difference(wanted: State, found: State) -> str:
@@ -417,7 +422,7 @@ class Round:
 
     def read_all(self) -> None:
         """As clients read: what has expired is deleted on the way."""
-        found: State = {}
+        found: State = libraries(self.engine.dataset)
         for db in self.engine.dataset.databases:
             for key, kind in list(db.scan()):
                 if kind == Kind.HASH:
