@@ -59,7 +59,8 @@ def test_info_of_what_is_not_there_is_null() -> None:
 
 
 def test_count_and_info_are_of_all_commands() -> None:
-    assert ask("COMMAND", "COUNT") == len(TABLE) == len(ask("COMMAND", "INFO")) == len(ask("COMMAND", "LIST"))
+    assert ask("COMMAND", "COUNT") == len(TABLE) == len(ask("COMMAND", "INFO"))
+    assert len([name for name in ask("COMMAND", "LIST") if b"|" not in name]) == len(TABLE)
 
 
 def test_docs_have_the_argument_tree_that_redis_has(real_redis: RealRedis) -> None:

@@ -151,6 +151,8 @@ DIALOGUES = {
 def test_subscribers_are_told_what_redis_tells_them(
     real_redis_port: int, perdure_server: PerdureServer, name: str, protocol: int
 ) -> None:
+    for port in (real_redis_port, perdure_server.port):
+        play(port, "1 FLUSHALL")
     script = DIALOGUES[name]
     if protocol == 3 and name == "what a subscriber may ask for":
         script = script.replace("1 PUBLISH a x\n", "1 PUBLISH a x\n        1 <\n")
