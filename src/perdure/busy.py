@@ -6,7 +6,8 @@ loop's work by hand, a round at a time: take what has arrived at the sockets, ru
 that may run in that state do (`allow_busy`), none of them changes data, and nothing is committed: the open transaction
 is the script's. Time stands still.
 
-New clients are accepted, and handed to the loop at the end. Clients with TLS wait: only the loop can read from them.
+New clients are accepted, and handed to the loop at the end. Clients with TLS wait: only the loop can read from them. So
+do those that the loop has accepted just before the script began and not told us of.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Compiled Lua 5.1, improved in two places before it runs.
 
 * `return redis.call(...)` is a tail call, after which nobody can tell which line of the script an error came from.
-  Tail calls of fields become calls; those of local functions stay, since somebody may loop by them.
+  Tail calls of globals, of fields and of what calls return become calls; those of local functions stay, since somebody may loop by them.
 * A function with many parameters before its `...` is entered without making sure of room on the stack for their second
   copy (CVE-2014-5461, open in Lua 5.1.5). Such functions ask for that room themselves.
 
@@ -23,7 +23,7 @@ from typing import Final
 HEADER: Final = b"\x1bLua\x51\x00\x01\x04\x08\x04\x08\x00"
 INT: Final = Struct("<i")
 SIZE: Final = Struct("<Q")
-OP_GETTABLE, OP_SELF, OP_CALL, OP_TAILCALL = 6, 11, 28, 29
+OP_GETGLOBAL, OP_GETTABLE, OP_SELF, OP_CALL, OP_TAILCALL = 5, 6, 11, 28, 29
 CONSTANT: Final = 256
 """From here on an operand names a constant."""
 SAFE_PARAMETERS: Final = 3
@@ -99,5 +99,5 @@ class _Walk:
             if code == OP_TAILCALL and callee.get(a):
                 data[at] = data[at] & ~63 | OP_CALL
                 self.changed = True
-            callee[a] = code in (OP_GETTABLE, OP_SELF) and c >= CONSTANT
+            callee[a] = code in (OP_GETGLOBAL, OP_CALL) or (code in (OP_GETTABLE, OP_SELF) and c >= CONSTANT)
         self.at = start + 4 * count

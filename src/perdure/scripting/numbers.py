@@ -28,6 +28,7 @@ log = logging.getLogger("perdure")
 WORD: Final = 0xFFFFFFFF
 INTEGER_MAX: Final = 32
 """Bytes of the longest integer of `struct`."""
+TOO_SHORT: Final = "bad argument #2 to 'unpack' (data string too short)"
 SIZE_MAX: Final = (1 << 31) - 1
 
 
@@ -162,8 +163,9 @@ class Item:
 class Format:
     """Reads a format; what its items are aligned to depends on `offset`, which the caller keeps."""
 
-    def __init__(self, raw: bytes) -> None:
-        self._text = raw.decode("latin-1")
+    def __init__(self, args: tuple[Any, ...], name: str) -> None:
+        self._text = text(args, 0, name).decode("latin-1")
+        self._name = name
         self.offset = 0
 
     def __iter__(self) -> Iterator[Item]:
@@ -185,7 +187,7 @@ class Format:
             elif code == "!":
                 alignment = 8 if given < 0 else given
                 if not alignment or alignment & (alignment - 1):
-                    raise Complaint("alignment is not a power of 2")
+                    raise Complaint(f"alignment {alignment} is not a power of 2")
             elif code == "s":
                 yield Item(code, 0, 0, little)
             elif code == "c":
@@ -198,13 +200,14 @@ class Format:
                 padding = -self.offset % step if step > 1 else 0
                 yield Item(code, size, padding, little)
             elif code != " ":
-                raise Complaint(f"invalid format option '{code}'")
+                raise Complaint(f"bad argument #1 to '{self._name}' (invalid format option '{code}')")
 
 
 def pack(*args: Any) -> bytes:
     out = bytearray()
     at = 1
-    form = Format(text(args, 0, "pack"))
+    form = Format(args, "pack")
+    args += (None,)
     for item in form:
         out += bytes(item.padding)
         code = item.code
@@ -214,7 +217,7 @@ def pack(*args: Any) -> bytes:
             value = text(args, at, "pack")
             size = item.size if code == "c" and item.size else len(value)
             if len(value) < size:
-                raise Complaint(f"bad argument #{at + 1} to 'pack' (string too short)")
+                raise Complaint(f"bad argument #{at + 2} to 'pack' (string too short)")
             out += value[:size]
             if code == "s":
                 out.append(0)
@@ -240,24 +243,24 @@ def packed_float(value: int | float, code: str, little: bool) -> bytes:
 
 def unpack(*args: Any) -> tuple[Any, ...]:
     """The values, and the position behind them."""
-    form = Format(text(args, 0, "unpack"))
+    form = Format(args, "unpack")
     data = text(args, 1, "unpack")
     first = whole(number(args, 2, "unpack")) if len(args) > 2 and args[2] is not None else 1
     if first < 1:
-        raise Complaint("offset must be 1 or greater")
+        raise Complaint("bad argument #3 to 'unpack' (offset must be 1 or greater)")
     at = form.offset = first - 1
     found: list[Any] = []
     for item in form:
         at += item.padding
         code, size = item.code, item.size
         if at + size > len(data):
-            raise Complaint("data string too short")
+            raise Complaint(TOO_SHORT)
         if code == "c" and not size:
             if not found or not isinstance(found[-1], (int, float)):
                 raise Complaint("format 'c0' needs a previous size")
             size = whole(found.pop())
             if size < 0 or at + size > len(data):
-                raise Complaint("data string too short")
+                raise Complaint(TOO_SHORT)
         if code == "s":
             stop = data.find(b"\0", at)
             if stop < 0:
@@ -286,12 +289,11 @@ def unpacked_integer(raw: bytes, item: Item) -> float:
 
 
 def size(*args: Any) -> int:
-    form = Format(text(args, 0, "size"))
+    form = Format(args, "size")
     for item in form:
-        if item.code == "s":
-            raise Complaint("variable-size format for packsize")
-        if item.code == "c" and not item.size:
-            raise Complaint("variable-length format for packsize")
+        if item.code == "s" or (item.code == "c" and not item.size):
+            shown = "s" if item.code == "s" else "c0"
+            raise Complaint(f"bad argument #1 to 'size' (option '{shown}' has no fixed size)")
         form.offset += item.padding + item.size
     return form.offset
 

@@ -202,7 +202,9 @@ class Stage:
                 return NOTHING, FAILED
             if None in argv:
                 return NO_ARGUMENT, FAILED
-            reply = self._call(self.actor, run, argv)
+            actor = self.actor
+            assert actor is not None
+            reply = self._call(actor, run, argv)
             kind = type(reply)
             if kind is bytes or kind is int:
                 return reply

@@ -102,7 +102,8 @@ def shebang(text: bytes) -> tuple[Rules, bytes]:
             continue
         if not option.startswith(b"flags="):
             raise ReplyError(f"ERR Unknown lua shebang option: {errors.whole(option)}")
-        for flag in option.removeprefix(b"flags=").split(b","):
+        declared = option.removeprefix(b"flags=")
+        for flag in declared.split(b",") if declared else ():
             word = flag.decode("latin-1")
             if word not in FLAGS:
                 raise ReplyError(f"ERR Unexpected flag in script shebang: {word}")

@@ -58,7 +58,7 @@ end
 local function encode_table(config, out, t, depth)
     depth = depth + 1
     if depth > config.encode_depth then
-        blame("Cannot serialise, excessive depth (" .. depth .. ")")
+        blame("Cannot serialise, excessive nesting (" .. depth .. ")")
     end
     local length = array_length(config, t)
     if length then
@@ -219,7 +219,7 @@ function decode_number(config, text, at)
         end
         _, other = find(text, "^[-+]?[nN][aA][nN]", at)
         if other then
-            return 0 / 0, other + 1
+            return -(0 / 0), other + 1
         end
         if not stop then
             _, stop = find(text, "^[-+]?%d*%.?%d+", at)
@@ -321,8 +321,11 @@ end
 local function integer_setting(config, name, low, high)
     return function(value)
         if value ~= nil then
+            if not tonumber(value) then
+                blame("bad argument #1 to '" .. name .. "' (number expected, got " .. type(value) .. ")")
+            end
             value = tonumber(value)
-            if not value or value < low or value > high or value % 1 ~= 0 then
+            if value < low or value > high or value % 1 ~= 0 then
                 blame("bad argument #1 to '" .. name .. "' (expected integer between " .. low .. " and " .. high .. ")")
             end
             config[name] = value

@@ -47,6 +47,10 @@ end
 local function single(number)
     if number == 0 then
         return 1 / number < 0 and "\128\0\0\0" or "\0\0\0\0"
+    elseif number == huge then
+        return "\127\128\0\0"
+    elseif number == -huge then
+        return "\255\128\0\0"
     end
     local sign = 0
     if number < 0 then
@@ -136,7 +140,7 @@ function pack_value(out, value, depth)
         if value % 1 == 0 and value >= -0x8000000000000000 and value < 0x8000000000000000 then
             out[#out + 1] = integer(value)
         else
-            local short = value == value and value ~= huge and value ~= -huge and single(value)
+            local short = value == value and single(value)
             out[#out + 1] = short and "\202" .. short or "\203" .. double(value)
         end
     elseif kind == "boolean" then
@@ -305,12 +309,13 @@ function unpack_at(text, at, depth)
     return reader(text, at, depth + 1)
 end
 
-local function text_of(value, name)
+local function text_of(name, ...)
+    local value = ...
     if type(value) == "number" then
         value = tostring(value)
     end
     if type(value) ~= "string" then
-        blame("bad argument #1 to '" .. name .. "' (string expected, got " .. (value == nil and "nil" or type(value)) .. ")")
+        blame("bad argument #1 to '" .. name .. "' (string expected, got " .. (select("#", ...) == 0 and "no value" or type(value)) .. ")")
     end
     return value
 end
@@ -343,19 +348,21 @@ local function unpack_some(text, limit, offset, with_offset)
     return unpack(found, 1, count)
 end
 
-function library.unpack(text)
-    return unpack_some(text_of(text, "unpack"), 0, 0, false)
+function library.unpack(...)
+    return unpack_some(text_of("unpack", ...), 0, 0, false)
 end
 
-function library.unpack_one(text, offset)
-    return unpack_some(text_of(text, "unpack_one"), 1, offset or 0, true)
+function library.unpack_one(...)
+    local _, offset = ...
+    return unpack_some(text_of("unpack_one", ...), 1, offset or 0, true)
 end
 
-function library.unpack_limit(text, limit, offset)
+function library.unpack_limit(...)
+    local _, limit, offset = ...
     if type(limit) ~= "number" then
         blame("bad argument #2 to 'unpack_limit' (number expected, got " .. (limit == nil and "no value" or type(limit)) .. ")")
     end
-    return unpack_some(text_of(text, "unpack_limit"), limit, offset or 0, true)
+    return unpack_some(text_of("unpack_limit", ...), limit, offset or 0, true)
 end
 
 return library

@@ -5,12 +5,12 @@
 -- subject of l bytes takes at most l^n steps (l^(n+1) when the pattern may begin anywhere). What is cheap goes to Lua's
 -- own matcher; what may be dear goes to the one here, which does the same thing slowly, and can be ended.
 
-local blame = ...
-local byte, find, sub, match, gmatch, gsub, lower, format =
-    string.byte, string.find, string.sub, string.match, string.gmatch, string.gsub, string.lower, string.format
-local type, tostring, select, unpack, pcall, concat = type, tostring, select, unpack, pcall, table.concat
+local blame, cheap = ...
+local byte, find, sub, match, gmatch, gsub =
+    string.byte, string.find, string.sub, string.match, string.gmatch, string.gsub
+local type, tostring, unpack, pcall, error, concat = type, tostring, unpack, pcall, error, table.concat
 
-local CHEAP = 5e6 -- steps: some tens of milliseconds
+local CHEAP = cheap or 5e6 -- steps: some tens of milliseconds
 local REPEATS_MAX = 150
 
 -- How many things repeat in a pattern, and does it begin at the beginning only?
@@ -243,6 +243,9 @@ function matches(s, p)
             if n < 1 or n > level or lengths[n] == UNFINISHED then
                 blame("invalid capture index")
             end
+            if lengths[n] == POSITION then
+                return nil
+            end
             local text = sub(subject, starts[n], starts[n] + lengths[n] - 1)
             if sub(subject, s, s + #text - 1) ~= text then
                 return nil
@@ -312,7 +315,7 @@ local function first(init, length)
     if init < 0 then
         init = length + init + 1
     end
-    return init < 1 and 1 or init
+    return init < 1 and 1 or init > length + 1 and length + 1 or init
 end
 
 -- the functions -----------------------------------------------------------------------------------------------------
@@ -326,18 +329,26 @@ local function for_c(text, with)
     return type(text) ~= "string" or type(with) ~= "string" or is_cheap(text, with)
 end
 
+-- Lua's own function, its complaints made those of whoever called.
+local function told(name, ok, ...)
+    if ok then
+        return ...
+    end
+    local problem = ...
+    if type(problem) ~= "string" or find(problem, "^%S+:%d+:") then
+        error(problem, 0) -- from the script's replacement function
+    end
+    return blame((gsub(problem, "'%?'", "'" .. name .. "'", 1)))
+end
+
 local new = {}
 
 function new.find(text, with, init, plain)
     text, with = text_of(text), text_of(with)
     if plain or for_c(text, with) then
-        return find(text, with, init, plain)
+        return told("find", pcall(find, text, with, init, plain))
     end
-    init = first(init, #text)
-    if init > #text + 1 then
-        return nil
-    end
-    local s, e = search(text, with, init)
+    local s, e = search(text, with, first(init, #text))
     if s then
         return s, e - 1, all_captured(s, e, false)
     end
@@ -347,13 +358,9 @@ end
 function new.match(text, with, init)
     text, with = text_of(text), text_of(with)
     if for_c(text, with) then
-        return match(text, with, init)
+        return told("match", pcall(match, text, with, init))
     end
-    init = first(init, #text)
-    if init > #text + 1 then
-        return nil
-    end
-    local s, e = search(text, with, init)
+    local s, e = search(text, with, first(init, #text))
     if s then
         return all_captured(s, e, true)
     end
@@ -363,7 +370,7 @@ end
 function new.gmatch(text, with)
     text, with = text_of(text), text_of(with)
     if for_c(text, with) then
-        return gmatch(text, with)
+        return told("gmatch", pcall(gmatch, text, with))
     end
     local from = 1
     return function()
@@ -414,7 +421,7 @@ function new.gsub(text, with, by, most)
     text, with = text_of(text), text_of(with)
     by = text_of(by)
     if for_c(text, with) or type(by) ~= "string" and type(by) ~= "table" and type(by) ~= "function" then
-        return gsub(text, with, by, most)
+        return told("gsub", pcall(gsub, text, with, by, most))
     end
     local anchored = byte(with, 1) == 94
     local out, count, s = {}, 0, 1

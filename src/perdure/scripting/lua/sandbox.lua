@@ -193,8 +193,16 @@ function G.pcall(...)
     return caught(pcall(...))
 end
 
+-- Lua calls a handler where the error was, for a killed script that is inside of the hook, where no hook would end it.
+local function handled(handler, ok, ...)
+    if ok then
+        return true, ...
+    end
+    return false, handler((...))
+end
+
 function G.xpcall(body, handler)
-    return xpcall(body, handler)
+    return handled(handler, pcall(body))
 end
 
 function G.collectgarbage(option, ...)
@@ -229,6 +237,9 @@ function G.loadstring(text, name)
 end
 
 function G.load(reader, name)
+    if type(reader) ~= "function" then
+        blame("bad argument #1 to 'load' (function expected, got " .. type(reader) .. ")")
+    end
     local parts = {}
     while true do
         local part = reader()
@@ -332,15 +343,16 @@ function math.random(m, n)
     if m == nil then
         return r
     end
+    local argument = 2
     if n == nil then
-        m, n = 1, m
+        m, n, argument = 1, m, 1
     end
     m, n = tonumber(m), tonumber(n)
     if not m or not n then
         error("bad argument to 'random' (number expected)", 2)
     end
     if m > n then
-        error("bad argument #2 to 'random' (interval is empty)", 2)
+        error("bad argument #" .. argument .. " to 'random' (interval is empty)", 2)
     end
     return floor(r * (n - m + 1)) + m
 end
@@ -603,14 +615,14 @@ end
 local source, line
 
 local function locate()
-    for level = 3, 1000 do
-        local info = getinfo(level, "Sl")
-        if not info then
-            break
-        end
-        if info.short_src == "user_script" or info.short_src == "user_function" then
+    local level = 3
+    local info = getinfo(level, "Sl")
+    while info do
+        if info.currentline > 0 and sub(info.short_src, 1, 8) ~= "perdure:" then
             return info.source, info.currentline
         end
+        level = level + 1
+        info = getinfo(level, "Sl")
     end
     return nil
 end
