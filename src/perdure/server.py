@@ -665,7 +665,10 @@ class Server(Hot):
                 f"MISCONF The log cannot grow ({records.prepare_error.strerror}): writes are refused until there is "
                 "space again, reads go on"
             )
-        if command.denyoom and self.over_memory():
+        too_much = command.denyoom and self.over_memory()
+        if self.dataset.effects and not session.in_exec:  # keys that were evicted: no change of the command's own
+            finish(self)
+        if too_much:
             return ReplyError("OOM command not allowed when used memory > 'maxmemory'.")
         return None
 

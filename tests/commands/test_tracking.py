@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from redis import Redis
+from redis.cache import CacheConfig
+from redis.connection import CacheProxyConnection
 from tests.commands.dialogue import play, until
 from tests.conftest import PerdureServer, RealRedis, StartPerdure
 from tests.model.differential import LocalServer
@@ -452,6 +455,29 @@ def test_evicted_keys_are_told(start_perdure: StartPerdure) -> None:
     writer.ask("CONFIG", "SET", "maxmemory", 200_000)
     writer.ask("SET", "large", "x" * 300_000)
     assert tracker.read() == [b"invalidate", [b"k"]]
+    assert tracker.ask("CONFIG", "SET", "maxmemory", 0) == b"OK"
+    tracker.ask("CLIENT", "TRACKING", "ON", "NOLOOP")
+    tracker.ask("SETEX", "k", 1000, "v")
+    assert tracker.ask("GET", "k") == b"v"
+    writer.ask("CONFIG", "SET", "maxmemory", 200_000, "maxmemory-samples", 50)
+    told = [tracker.ask("SET", "small", "x"), tracker.read()]  # at the latest it makes room, which is not its own change
+    assert [b"invalidate", [b"k"]] in told
+
+
+def test_redis_py_keeps_what_it_has_read(perdure: RealRedis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its cache wants a server that calls itself 7.4, although all that it uses is older."""
+    monkeypatch.setattr(CacheProxyConnection, "MIN_ALLOWED_VERSION", "7.2.0")
+    perdure.ask("SET", "k", "old")
+    caching = Redis(port=perdure.port, protocol=3, cache_config=CacheConfig(), decode_responses=True)
+    try:
+        assert caching.get("k") == caching.get("k") == "old"
+        reads = perdure.ask("INFO", "commandstats").partition(b"cmdstat_get:calls=")[2].split(b",")[0]
+        assert caching.get("k") == "old"  # out of its cache
+        assert reads == perdure.ask("INFO", "commandstats").partition(b"cmdstat_get:calls=")[2].split(b",")[0]
+        perdure.ask("SET", "k", "new")
+        until(lambda: caching.get("k") == "new")
+    finally:
+        caching.close()
 
 
 def test_the_table_is_no_larger_than_it_may_be(perdure: RealRedis) -> None:
