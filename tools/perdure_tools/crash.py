@@ -39,7 +39,7 @@ examples:
   perdure crash --simulate 100000 --rounds 0 --from 5000
   perdure crash --seed 4711                         one simulated round again
   perdure crash --planted                           does the simulation find what is there?
-  perdure crash --smoke                             a little of each, in under 40 seconds
+  perdure crash --smoke                             a little of each, in a minute or two
 
 exit codes: 0 nothing was found, 1 something was
 """
