@@ -29,8 +29,8 @@ LIST, SET, ZSET = (st.sampled_from((name, name, b"hash")) for name in (b"list", 
 ANY = st.sampled_from((b"list", b"set", b"zset", b"a", b"hash", b"nosuch"))
 PATTERN = st.sampled_from((b"w_*", b"w_*", b"h_*->f", b"h_*->", b"#", b"*", b"h_*->*", b"w_*->f", b"h_*->f->f", b"w_\0*"))
 GET = many("GET", PATTERN, most=2)
-BY = PATTERN.filter(lambda pattern: b"*" in pattern)
-"""Without a star nothing is sorted: that is compared where there is an order to begin with."""
+BY = PATTERN.filter(lambda pattern: b"*" in pattern.partition(b"\0")[0])
+"""Without a star, before any zero byte, nothing is sorted: that is compared where there is an order to begin with."""
 LIMIT = group("LIMIT", SMALL | NUMBER, SMALL | NUMBER)
 ORDER = word("ASC DESC DESC FOO")
 STORE = group("STORE", st.sampled_from(KEYS))
