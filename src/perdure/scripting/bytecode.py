@@ -1,7 +1,8 @@
 """Compiled Lua 5.1, improved in two places before it runs.
 
 * `return redis.call(...)` is a tail call, after which nobody can tell which line of the script an error came from.
-  Tail calls of globals, of fields and of what calls return become calls; those of local functions stay, since somebody may loop by them.
+  Tail calls of globals, of fields and of what calls return become calls; those of local functions stay, since somebody
+  may loop by them.
 * A function with many parameters before its `...` is entered without making sure of room on the stack for their second
   copy (CVE-2014-5461, open in Lua 5.1.5). Such functions ask for that room themselves.
 

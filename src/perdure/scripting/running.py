@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from perdure.errors import CountedError, ReplyError
 from perdure.resp import Raw, Reply
 from perdure.scripting.convert import ENCODED, FAILED, STATUS, to_lua
-from perdure.scripting.sandbox import INTERNAL, LuaError, OutOfMemory, Sandbox
+from perdure.scripting.sandbox import INTERNAL, NO_MEMORY, LuaError, OutOfMemory, Sandbox
 from perdure.session import Argv, Session
 
 if TYPE_CHECKING:
@@ -129,16 +129,18 @@ class Stage:
             server.hold_back()
         run.sandbox = sandbox
         self.run = run
+        given: list[Any] = [count, *args]
+        if count > 1 or len(args) >= FEW:
+            given = [-1, sandbox.new_table(args[:count]), sandbox.new_table(args[count:])]
+        sandbox.enter(sum(map(len, args)))
         try:
-            if count < 2 and len(args) < FEW:
-                outcome = body(count, *args)
-            else:
-                outcome = body(-1, sandbox.new_table(args[:count]), sandbox.new_table(args[count:]))
+            outcome = body(*given)
         except OutOfMemory:
-            outcome = b"ERR not enough memory", FAILED, False
+            outcome = NO_MEMORY, FAILED, False
         except LuaError as error:
             outcome = b"ERR " + str(error).partition("\n")[0].encode("latin-1", "replace"), FAILED, False
         finally:
+            sandbox.leave()
             self.run = None
             if run.protocol != 2:
                 sandbox.set_script_protocol(2)
@@ -206,13 +208,13 @@ class Stage:
             assert actor is not None
             reply = self._call(actor, run, argv)
             kind = type(reply)
+            if not run.sandbox.has_room(len(reply) if kind is bytes else 0):
+                return NO_MEMORY, FAILED
             if kind is bytes or kind is int:
                 return reply
             if kind is str and reply == "OK":
                 return OK
             return to_lua(reply, run.sandbox.new_table, run.protocol)
-        except OutOfMemory:
-            return b"ERR not enough memory", FAILED
         except Exception:
             log.exception("a script's call of %s failed", args[:1])
             return INTERNAL, FAILED
@@ -269,8 +271,14 @@ class Stage:
             return b"FUNCTION LOAD timeout" if 0 < self._load_until < perf_counter_ns() else None
         patience_ms = self.server.config.busy_reply_threshold
         if patience_ms > 0 and perf_counter_ns() - run.since >= patience_ms * 1_000_000:
-            self.server.meanwhile.serve(run)
-        return run.doomed or None
+            try:
+                self.server.meanwhile.serve(run)
+            except Exception:  # it must not become an object in the script's hands
+                log.exception("other clients could not be served while a script runs")
+        if not run.doomed:
+            return None
+        run.sandbox.lift()
+        return run.doomed
 
     def log(self, *args: Any) -> Any:
         if len(args) < 2:

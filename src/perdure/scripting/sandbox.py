@@ -24,6 +24,9 @@ log = logging.getLogger("perdure")
 LuaError: Final = lupa.lua51.LuaError
 OutOfMemory: Final = lupa.lua51.LuaMemoryError
 INTERNAL: Final = b"ERR internal error, see the server's log"
+NO_MEMORY: Final = b"ERR not enough memory"
+NO_LIMIT: Final = 1 << 40
+MARGIN: Final = 1 << 20
 PERIOD: Final = 100_000
 """Instructions of the interpreter between two looks at the clock: about a millisecond."""
 
@@ -57,19 +60,23 @@ class Sandbox:
             register_builtins=False,
             unpack_returned_tuples=True,
             attribute_filter=_nothing,
-            max_memory=1 << 40,
+            max_memory=NO_LIMIT,
         )
-        self.new_table: Callable[..., Any] = lua.table_from
         self._room = room
+        self._limit = NO_LIMIT
+        self._used_after = 0
+        self._used: Callable[[], int] = lua.get_memory_used
+        self._set_limit: Callable[[int], None] = lua.set_max_memory
+        guarded = self._guarded
         parts = {b"patterns": "patterns", b"cjson": "cjson", b"cmsgpack": "cmsgpack"}
         table = lua.table_from(
             {
-                **{name: value if name == b"call" else guarded(value) for name, value in host.items()},
-                b"bit": lua.table_from(numbers.BIT),
+                **{name: value if name in (b"call", b"tick") else guarded(value) for name, value in host.items()},
+                b"bit": lua.table_from({name: guarded(value) for name, value in numbers.BIT.items()}),
                 b"improve": numbers.complaining(improve),
-                b"struct_pack": numbers.PACK,
-                b"struct_size": numbers.SIZE,
-                b"struct_unpack": numbers.UNPACK,
+                b"struct_pack": guarded(numbers.PACK),
+                b"struct_size": guarded(numbers.SIZE),
+                b"struct_unpack": guarded(numbers.UNPACK),
                 **{name: self._chunk(part) for name, part in parts.items()},
                 b"seed": int.from_bytes(os.urandom(6)),
                 b"flags": lua.table_from({flag.encode(): True for flag in flags}),
@@ -83,7 +90,56 @@ class Sandbox:
         self._rearm = entry[b"rearm"]
         self.set_protocol: Callable[[int], None] = entry[b"set_protocol"]
         self.set_script_protocol: Callable[[int], None] = entry[b"set_script_protocol"]
-        self._leave_room()
+
+    # -- memory ----------------------------------------------------------------------------------------------------
+    #
+    # The limit is in force while a script runs, and only then: an allocation that fails where Lua has nobody to tell it
+    # (lupa pushes an argument, makes a table) ends the process. For what a script's calls give back there is a margin.
+
+    def enter(self, given: int = 0) -> None:
+        """A script begins: it may allocate so much, and what it is given."""
+        self._limit = self._used() + self._room + given
+        self._set_limit(self._limit)
+
+    def lift(self) -> None:
+        """The script is to end: there is room for saying so."""
+        self._limit = NO_LIMIT
+        self._set_limit(NO_LIMIT)
+
+    def leave(self) -> None:
+        """It has ended."""
+        self._limit = NO_LIMIT
+        self._set_limit(NO_LIMIT)
+        if self._used() > self._used_after + self._room // 8:
+            self._lua.gccollect()
+            self._used_after = self._used()
+
+    def has_room(self, size: int) -> bool:
+        """May a script be given so many bytes?"""
+        return self._used() + size < self._limit - MARGIN
+
+    def new_table(self, values: Any, **how: Any) -> Any:
+        """A Lua table. What it takes counts, but it is made in any case."""
+        self._set_limit(NO_LIMIT)
+        try:
+            return self._lua.table_from(values, **how)
+        finally:
+            self._set_limit(self._limit)
+
+    def _guarded(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Nothing is raised into Lua: an exception there would be an object of Python."""
+
+        def call(*args: Any) -> Any:
+            try:
+                found = function(*args) if self.has_room(0) else None
+                if self.has_room(len(found) if type(found) is bytes else 0):
+                    return found
+            except Exception:
+                log.exception("%s, called by a script, failed", function)
+                return INTERNAL, FAILED
+            return NO_MEMORY, FAILED
+
+        return call
 
     def _chunk(self, name: str) -> Any:
         text = files(__package__).joinpath("lua", f"{name}.lua").read_bytes()
@@ -97,22 +153,23 @@ class Sandbox:
             raise BadScript(b"not enough memory") from None
         if type(found) is tuple:
             raise BadScript(found[1])
-        self._leave_room()
         body: Callable[..., Any] = found
         return body
 
     def load_library(self, text: bytes) -> list[Any]:
         """What the code of a library registers: tables with name, flags, description, run. Raises BadScript."""
+        self.enter()
         try:
             found = self._load_library(text)
         except (OutOfMemory, LuaError) as error:
             self.recover()
             problem = "not enough memory" if isinstance(error, OutOfMemory) else str(error).partition("\n")[0]
             raise BadScript(b"ERR " + problem.encode("latin-1", "replace"), compiled=True) from None
+        finally:
+            self.leave()
         if type(found) is tuple:
             self.recover()
             raise BadScript(found[1], compiled=found[2])
-        self._leave_room()
         return list(found.values())
 
     def recover(self) -> None:
@@ -125,25 +182,6 @@ class Sandbox:
         """Bytes that the interpreter has allocated."""
         used: int = self._lua.get_memory_used()
         return used
-
-    def _leave_room(self) -> None:
-        """What is kept (compiled scripts) does not count against what a script may allocate."""
-        self._lua.set_max_memory(self.memory + self._room)
-
-
-def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Nothing is raised into Lua: an exception there would be an object of Python."""
-
-    def call(*args: Any) -> Any:
-        try:
-            return function(*args)
-        except OutOfMemory:
-            return b"ERR not enough memory", FAILED
-        except Exception:
-            log.exception("%s, called by a script, failed", function)
-            return INTERNAL, FAILED
-
-    return call
 
 
 def _nothing(thing: object, name: object, setting: bool) -> NoReturn:

@@ -25,7 +25,9 @@ local byte, format, gsub, sub, concat, insert, floor =
 local create, resume = coroutine.create, coroutine.resume
 
 -- kinds of what Python returns besides a plain value, and of what `run` gives back
-local STATUS, FAILED, ENCODED, LIST = 1, 2, 3, 4
+local STATUS, FAILED, ENCODED = 1, 2, 3
+local NO_MEMORY, INTERNAL = "ERR not enough memory", "ERR internal error, see the server's log" -- kept: giving them
+-- to a script that has no room left allocates nothing
 
 local HERE = "perdure:sandbox"
 
@@ -632,8 +634,10 @@ local function report(problem)
     if type(problem) == "table" and type(rawget(problem, "err")) == "string" then
         return problem
     end
-    local text = type(problem) == "userdata" and "internal error" or tostring(problem)
-    return { err = "ERR " .. text }
+    if type(problem) == "userdata" then
+        return { err = INTERNAL }
+    end
+    return { err = problem == "not enough memory" and NO_MEMORY or "ERR " .. tostring(problem) }
 end
 
 local function outcome(ok, value)
