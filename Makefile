@@ -1,6 +1,7 @@
 # make run    install into .venv and run the server      make test   install into .venv and pass the tests
 # make check  everything CI asks for, but for the builds  make bench  side by side with redis-server
 # make crash  long crash rounds                           make differential   20,000 examples against redis-server
+# make fuzz   ten minutes of scripts that nobody would write
 # make uses   queue libraries finish 1,000 jobs each, through a kill -9
 # make pure   the tests without compiled modules          make compiled       are the compiled modules in use?
 #
@@ -12,7 +13,7 @@ BIN = $(VENV)/bin
 ARGS ?=
 SOURCES = pyproject.toml setup.py $(shell find src storage -name "*.pyx" -o -name "*.pxd") $(shell sed -n "s/.*: \"\(.*\)\",/\1/p" setup.py)
 
-.PHONY: run test check lint types imports smoke bench crash differential uses pure compiled clean
+.PHONY: run test check lint types imports smoke bench crash differential fuzz uses pure compiled clean
 
 run: $(VENV)/.installed
 	$(BIN)/perdure-server $(ARGS)
@@ -40,6 +41,9 @@ bench: $(VENV)/.tested-with
 crash: $(VENV)/.tested-with
 	$(BIN)/perdure crash --rounds 200 --clients 8 --level always $(ARGS)
 	$(BIN)/perdure crash --rounds 200 --clients 8 --level everysec $(ARGS)
+
+fuzz: $(VENV)/.tested-with
+	PERDURE_FUZZ_SECONDS=$(or $(SECONDS),600) $(BIN)/python -m pytest tests/fuzz --timeout 7200 $(ARGS)
 
 differential: $(VENV)/.tested-with
 	PERDURE_EXAMPLES=20000 $(BIN)/python -m pytest tests/model --timeout 7200 $(ARGS)
