@@ -115,6 +115,7 @@ class Config:
     latency_tracking: bool
     latency_tracking_info_percentiles: tuple[float, ...]
     busy_reply_threshold: int
+    min_replicas_to_write: int
 
     hash_max_listpack_entries: int
     hash_max_listpack_value: int

@@ -183,6 +183,7 @@ class Server(Hot):
         config.on_change("wal-segment-size", self._size_log)
         config.on_change("checkpoint-lag", self._size_log)
         self._limit_output(config.client_output_buffer_limit)
+        config.on_change("min-replicas-to-write", lambda value: self.update_gate())
         config.on_change("slowlog-max-len", self.slowlog.resize)
         config.on_change("slowlog-log-slower-than", lambda value: setattr(self, "slow_ns", threshold_ns(value)))
 
@@ -665,6 +666,8 @@ class Server(Hot):
                 f"MISCONF The log cannot grow ({records.prepare_error.strerror}): writes are refused until there is "
                 "space again, reads go on"
             )
+        if self.config.min_replicas_to_write:  # there are none
+            return ReplyError("NOREPLICAS Not enough good replicas to write.")
         too_much = command.denyoom and self.over_memory()
         if self.dataset.effects and not session.in_exec:  # keys that were evicted: no change of the command's own
             finish(self)
@@ -691,6 +694,7 @@ class Server(Hot):
             or self.migrations
             or evicting
             or self.meanwhile.run is not None
+            or self.config.min_replicas_to_write
         )
 
     def throttle(self, connection: Connection) -> None:

@@ -181,6 +181,7 @@ def module_list(ctx: Session, args: Args) -> Reply:
 @CLUSTER.command("CLUSTER SLOTS", STALE, since="3.0.0", complexity="O(1)")
 @CLUSTER.command("CLUSTER SHARDS", STALE, since="7.0.0", complexity="O(1)")
 @CLUSTER.command("CLUSTER MYID", STALE, since="3.0.0", complexity="O(1)")
+@CLUSTER.command("CLUSTER RESET [HARD | SOFT]", ADMIN | NOSCRIPT | STALE, since="3.0.0", complexity="O(1)")
 def no_cluster(ctx: Session, args: Args) -> Reply:
     """Say that this is no cluster."""
     raise ReplyError("ERR This instance has cluster support disabled")

@@ -90,6 +90,8 @@ class Sandbox:
         self._rearm = entry[b"rearm"]
         self.set_protocol: Callable[[int], None] = entry[b"set_protocol"]
         self.set_script_protocol: Callable[[int], None] = entry[b"set_script_protocol"]
+        lua.gccollect()
+        self._base = self._used()
 
     # -- memory ----------------------------------------------------------------------------------------------------
     #
@@ -179,8 +181,9 @@ class Sandbox:
 
     @property
     def memory(self) -> int:
-        """Bytes that the interpreter has allocated."""
-        used: int = self._lua.get_memory_used()
+        """Bytes that scripts have made the interpreter allocate. Collects garbage."""
+        self._lua.gccollect()
+        used: int = self._used() - self._base
         return used
 
 
