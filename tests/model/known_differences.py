@@ -55,11 +55,18 @@ def _end_of_time(argv: Argv, redis: Reply, perdure: Reply) -> bool:
     return _named(argv, b"restore", b"restore-asking") and perdure[1] == b"ERR invalid expire time in 'restore' command"
 
 
+def _same_weights(argv: Argv, redis: Reply, perdure: Reply) -> bool:
+    words = {arg.upper() for arg in argv[2:]}
+    same = redis[0] == perdure[0] == "*" and sorted(redis[1], key=repr) == sorted(perdure[1], key=repr)
+    return _named(argv, b"sort", b"sort_ro") and {b"BY", b"ALPHA"} <= words and same
+
+
 KNOWN: Final = (
     Difference("BITCOUNT and BITPOS check their arguments also when there is no key", _bad_range_of_nothing),
     Difference("Options of newer versions", _newer_options),
     Difference("SCAN with a cursor that it did not give begins at the start", _foreign_cursor),
     Difference("A score of -0 keeps its sign", _negative_zero),
     Difference("OBJECT REFCOUNT", _references),
+    Difference("SORT BY … ALPHA of elements with the same weight", _same_weights),
     Difference("RESTORE with a time to live beyond the end of time", _end_of_time),
 )
