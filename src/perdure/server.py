@@ -102,7 +102,7 @@ class SyncThread:
                 failure = error
             self._ended.put((files, lsn, failure))
             try:
-                self._loop.call_soon_threadsafe(self._done, files, lsn, failure)
+                self._loop.call_soon_threadsafe(self.tell)
             except RuntimeError:
                 return  # the loop is closed: nobody waits any more
 
