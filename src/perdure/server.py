@@ -64,6 +64,8 @@ KEPT_OVER_RELOAD: Final = (
     "limits", "scans", "hits", "misses", "expired_keys", "expired_fields", "evicted_keys",
 )  # fmt: skip
 """What belongs to the server rather than to the data."""
+LEAST_MEMORY: Final = 64 << 10
+"""A `maxmemory` below this is no room for a cache: whatever the policy, what needs memory is refused."""
 SIZES_MS: Final = 5000
 QUICK_SYNC_S: Final = 0.001
 """A disk that syncs faster than this is synced on the loop; a slower one in the thread, while commands go on."""
@@ -183,7 +185,8 @@ class Server(Hot):
         config.on_change("wal-segment-size", self._size_log)
         config.on_change("checkpoint-lag", self._size_log)
         self._limit_output(config.client_output_buffer_limit)
-        config.on_change("min-replicas-to-write", lambda value: self.update_gate())
+        for name in ("maxmemory", "maxmemory-policy", "min-replicas-to-write"):
+            config.on_change(name, lambda value: self.update_gate())
         config.on_change("slowlog-max-len", self.slowlog.resize)
         config.on_change("slowlog-log-slower-than", lambda value: setattr(self, "slow_ns", threshold_ns(value)))
 
@@ -676,23 +679,26 @@ class Server(Hot):
         return None
 
     def over_memory(self) -> bool:
-        """Is a Redis eviction policy asked for, and could it not make room?"""
-        config = self.config
-        if not config.maxmemory or config.maxmemory_policy == "noeviction":
+        """Is `maxmemory` too little to work in, or could the eviction policy that is asked for not make room?"""
+        limit = self.config.maxmemory
+        if not limit:
             return False
-        return self.dataset.used > config.maxmemory and not cron.evict_keys(self)
+        if self.config.maxmemory_policy == "noeviction":
+            return limit < LEAST_MEMORY
+        made_room = self.dataset.used <= limit or cron.evict_keys(self)
+        return limit < LEAST_MEMORY or not made_room
 
     def update_gate(self) -> None:
         """Recompute `gate` after anything it depends on was changed."""
         records = self.engine.log
-        evicting = bool(self.config.maxmemory) and self.config.maxmemory_policy != "noeviction"
+        limit = self.config.maxmemory
         self.gate = bool(
             records.poison is not None
             or records.prepare_error is not None
             or self.monitors
             or self.pausing.until_ms
             or self.migrations
-            or evicting
+            or (limit and (limit < LEAST_MEMORY or self.config.maxmemory_policy != "noeviction"))
             or self.meanwhile.run is not None
             or self.config.min_replicas_to_write
         )
