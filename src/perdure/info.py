@@ -17,13 +17,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from perdure.clients import class_of, memory_of, waiting_input, waiting_output
-from perdure.registry import every_command
+from perdure.registry import REDIS_VERSION, every_command
 
 if TYPE_CHECKING:
     from perdure.server import Server
-
-REDIS_VERSION: Final = "7.2.4"
-"""The Redis whose commands and replies are here: clients decide by it what they may ask for."""
 
 Lines = Iterable[tuple[str, Any]]
 SAMPLED_KEYS: Final = 20

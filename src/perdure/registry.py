@@ -28,6 +28,8 @@ Handler: TypeAlias = Callable[[Any, Args], Any]
 KeyFinder: TypeAlias = Callable[[Args], list[bytes]]
 H = TypeVar("H", bound=Handler)
 
+REDIS_VERSION: Final = "7.4.0"
+"""The Redis whose commands and replies are here. Clients decide by it what they may ask for."""
 OPEN: Final = 1 << 62
 """`max_argc` of a command that takes any number of arguments."""
 

@@ -8,8 +8,7 @@ from perdure.acl.admission import log_in
 from perdure.args import integer, integer_between
 from perdure.clients import checked_name
 from perdure.errors import ReplyError
-from perdure.info import REDIS_VERSION
-from perdure.registry import ALLOW_BUSY, FAST, LOADING, NO_AUTH, NOSCRIPT, STALE, Args, Family
+from perdure.registry import ALLOW_BUSY, FAST, LOADING, NO_AUTH, NOSCRIPT, REDIS_VERSION, STALE, Args, Family
 from perdure.resp import Map, Reply
 from perdure.session import Session
 

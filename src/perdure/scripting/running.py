@@ -14,6 +14,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final
 
 from perdure.errors import CountedError, ReplyError
+from perdure.registry import REDIS_VERSION
 from perdure.resp import Raw, Reply
 from perdure.scripting.convert import ENCODED, FAILED, STATUS, to_lua
 from perdure.scripting.sandbox import INTERNAL, NO_MEMORY, LuaError, OutOfMemory, Sandbox
@@ -35,7 +36,7 @@ LEVELS: Final = (logging.DEBUG, logging.INFO, logging.INFO, logging.WARNING)
 OK: Final = (b"OK", STATUS)
 NOTHING: Final = b"ERR Please specify at least one argument for this redis lib call"
 NO_ARGUMENT: Final = b"ERR Lua redis lib command arguments must be strings or integers"
-VERSION: Final = (b"7.0.15", 0x00070000 | 15)
+VERSION: Final = (REDIS_VERSION.encode(), int.from_bytes(bytes(map(int, REDIS_VERSION.split(".")))))
 
 
 class Rules:
