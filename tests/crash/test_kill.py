@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from tests.commands.dialogue import until
 
 from perdure_tools.cli import main
 from perdure_tools.crash_client import Client, Operation, read
@@ -33,7 +34,7 @@ def test_the_server_goes_on_when_its_checkpointer_is_killed(tmp_path: Path) -> N
             harness.kill_checkpointer(server)
         assert harness.result.checkpointer_kills >= 3
         assert server.process.poll() is None
-        assert server.checkpointer() in children(server.pid)
+        until(lambda: server.checkpointer() in children(server.pid))
         harness.stop()
     finally:
         if harness.server is not None:

@@ -15,6 +15,10 @@ def _is_error(reply: Reply) -> bool:
     return reply[0] == "-"
 
 
+def _reordered(redis: Reply, perdure: Reply) -> bool:
+    return redis[0] == perdure[0] == "*" and sorted(redis[1], key=repr) == sorted(perdure[1], key=repr)
+
+
 def _wrong_type(reply: Reply) -> bool:
     return _is_error(reply) and bool(reply[1].startswith(b"WRONGTYPE"))
 
@@ -57,8 +61,12 @@ def _end_of_time(argv: Argv, redis: Reply, perdure: Reply) -> bool:
 
 def _same_weights(argv: Argv, redis: Reply, perdure: Reply) -> bool:
     words = {arg.upper() for arg in argv[2:]}
-    same = redis[0] == perdure[0] == "*" and sorted(redis[1], key=repr) == sorted(perdure[1], key=repr)
-    return _named(argv, b"sort", b"sort_ro") and {b"BY", b"ALPHA"} <= words and same
+    return _named(argv, b"sort", b"sort_ro") and {b"BY", b"ALPHA"} <= words and _reordered(redis, perdure)
+
+
+def _same_distances(argv: Argv, redis: Reply, perdure: Reply) -> bool:
+    ordered = {arg.upper() for arg in argv[2:]} & {b"COUNT", b"ASC", b"DESC"}
+    return argv[0].lower().startswith((b"geosearch", b"georadius")) and bool(ordered) and _reordered(redis, perdure)
 
 
 KNOWN: Final = (
@@ -68,5 +76,6 @@ KNOWN: Final = (
     Difference("A score of -0 keeps its sign", _negative_zero),
     Difference("OBJECT REFCOUNT", _references),
     Difference("SORT BY … ALPHA of elements with the same weight", _same_weights),
+    Difference("Members at the same distance", _same_distances),
     Difference("RESTORE with a time to live beyond the end of time", _end_of_time),
 )

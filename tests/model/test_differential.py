@@ -14,7 +14,7 @@ from typing import Final
 
 import pytest
 from hypothesis import strategies as st
-from tests.model import families
+from tests.model import families, several_clients
 from tests.model.differential import (
     COMMAND_STRATEGIES,
     DRAWN,
@@ -31,7 +31,7 @@ from tests.model.known_differences import KNOWN
 ROOT = Path(__file__).parents[2]
 FAMILIES = sorted(COMMAND_STRATEGIES)
 PROTOCOLS = st.sampled_from((2, 3))
-assert families
+assert families and several_clients  # their strategies count as drawn
 
 
 @pytest.fixture(scope="module")
@@ -131,10 +131,6 @@ NOT_DRAWN: Final = {
     "is newer than the judge, and has tests of its own in tests/commands": """
         delex delifeq msetex hexpire hexpireat hexpiretime hgetdel hgetex hpersist hpexpire hpexpireat hpexpiretime hpttl
         hsetex httl xackdel xdelex""",
-    "needs several clients: tests/model/test_several_clients.py": """
-        blmove blmpop blpop brpop brpoplpush bzmpop bzpopmax bzpopmin psubscribe publish punsubscribe spublish ssubscribe
-        subscribe sunsubscribe unsubscribe pubsub|channels pubsub|numsub pubsub|numpat pubsub|shardchannels
-        pubsub|shardnumsub""",
     "tells of memory, which restarts change: tests/commands and docs/differences.md": """
         object|encoding object|idletime memory|usage""",
     "runs scripts: tests/commands/test_scripting.py": "eval eval_ro evalsha evalsha_ro fcall fcall_ro",
