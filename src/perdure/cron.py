@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final
 
 from perdure.dispatch import finish
@@ -54,8 +55,10 @@ def sweep(server: Server) -> float:
         engine.update_time()
     more = False
     if server.active_expire and engine.log.poison is None and not server.pausing.until_ms:
+        began = perf_counter_ns()
         if engine.sweeper.run(SWEEP_LIMIT):
             finish(server)
+            server.latency.note("expire-cycle", perf_counter_ns() - began, engine.dataset.now)
             if server.wakeups.signaled:
                 server.wakeups.serve()
             if not server.in_tick:
@@ -147,7 +150,9 @@ def limit_memory(server: Server) -> None:
     if not config.maxmemory or dataset.used <= config.maxmemory:
         return
     if config.maxmemory_policy != "noeviction":
+        began = perf_counter_ns()
         evict_keys(server)
+        server.latency.note("eviction-cycle", perf_counter_ns() - began, dataset.now)
     elif not dataset.evict(config.maxmemory, EVICT_LIMIT):
         server.all_dirty = dataset.used > config.maxmemory + config.maxmemory // DIRTY_SHARE
         check_lag(server)

@@ -10,9 +10,10 @@ import logging
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final
 
-from perdure import errors
+from perdure import errors, lfu
 from perdure.acl import admission
 from perdure.errors import CountedError, ReplyError
+from perdure.latency import BUCKETS
 from perdure.pauses import TOLD_ON
 from perdure.registry import Command
 from perdure.session import NO_REPLY, Argv, Park, Session
@@ -34,6 +35,8 @@ log = logging.getLogger("perdure")
 WRONGTYPE: Final = ReplyError("WRONGTYPE Operation against a key holding the wrong kind of value")
 TOO_LARGE: Final = ReplyError("ERR string exceeds maximum allowed size (proto-max-bulk-len)")
 QUEUED: Final = b"+QUEUED\r\n"
+SHOWN_AFTER: Final = frozenset((b"exec", b"reset"))
+"""MONITOR shows these when they have run."""
 IN_MULTI: Final = frozenset((b"exec", b"discard", b"multi", b"watch", b"quit", b"reset"))
 WHILE_SUBSCRIBED: Final = frozenset(
     (
@@ -135,8 +138,15 @@ def run(session: Session, command: Command, argv: Argv, again: Callable[[Keyspac
     elapsed = perf_counter_ns() - started
     command.calls += 1
     command.nanoseconds += elapsed
+    if server.histograms and type(reply) is not Park:
+        counts = command.histogram
+        if counts is None:
+            counts = command.histogram = [0] * BUCKETS
+        timed = max(elapsed, 8)
+        bits = timed.bit_length()
+        counts[bits << 2 | timed >> (bits - 3) & 3] += 1  # `bucket_of`, without a call
     if elapsed >= server.slow_ns:
-        server.slowlog.add(session, command, argv, elapsed)
+        server.was_slow(session, command, argv, elapsed)
     if type(reply) is ReplyError:
         command.failed += 1
         server.count_error(reply)
@@ -296,10 +306,11 @@ def _admit(session: Session, command: Command, argv: Argv) -> bytes | None:
         return QUEUED if _may_reply(session) else NO_REPLY
     if server.paused(command, session, argv):
         return _park(session, Park("pause", ready=lambda: not server.paused(command, session, argv)), argv)
-    if server.monitors and name != b"exec" and is_shown(command):
+    if server.monitors and name not in SHOWN_AFTER and is_shown(command):
         server.feed_monitors(session, argv)
     quiet = bool(server.pausing.until_ms) and command.readonly
-    if session.no_touch or session.tracking is not None or quiet or (server.monitors and name == b"exec"):
+    quiet = quiet or (lfu.is_lfu(server.config.maxmemory_policy) and command.first_key > 0)
+    if session.no_touch or session.tracking is not None or quiet or (server.monitors and name in SHOWN_AFTER):
         return _run_observed(session, command, argv)
     return None
 
@@ -318,19 +329,27 @@ def _run_observed(session: Session, command: Command, argv: Argv) -> bytes:
         if park is not None:
             return _park(session, park, argv)
     ticks = []
-    if session.no_touch and command.first_key and command.name != b"touch":
+    server = session.server
+    unseen = session.no_touch and command.name != b"touch"
+    if command.first_key and (unseen or lfu.is_lfu(server.config.maxmemory_policy)):
         found = map(session.db.hot.get, command.keys(argv))
         ticks = [(entry, entry.tick) for entry in found if entry is not None and entry.kind]
+        if not unseen:
+            for entry, _ in ticks:
+                entry.tick = -1  # a use sets it
     session.last_command = command
     session.ds.hold_expired = command.readonly and bool(session.server.pausing.until_ms)
     reply, told = run_told(session, command, argv)
     session.ds.hold_expired = False
     for entry, tick in ticks:
-        entry.tick = tick
+        if unseen or entry.tick == -1:
+            entry.tick = tick
+        else:
+            entry.tick = lfu.used(tick, session.ds.tick, server.config, server.random)
     if type(reply) is Park:
         command.calls -= 1  # it counts when it has its reply
         return _park(session, reply, argv)
-    if command.name == b"exec" and session.server.monitors:
+    if command.name in SHOWN_AFTER and session.server.monitors:
         session.server.feed_monitors(session, argv)
     if _may_reply(session):
         encoded: bytes = session.encode(reply)

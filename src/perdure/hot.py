@@ -18,12 +18,13 @@ class Hot:
     """`gate` is set while anything about the server makes admission more than a look-up in `lookup`.
 
     `watchers`, `waited_for`, `trackers` and `monitors` are asked whether they are empty; `signaled` are keys for which
-    a waiting client may be served now. A command that takes longer than `slow_ns` goes to the slow log.
+    a waiting client may be served now. A command that takes longer than `slow_ns` is remembered,
+    and with `histograms` all are counted.
     """
 
     __slots__ = (
-        "changes", "dataset", "engine", "gate", "lookup", "monitors", "ready", "signaled", "slow_ns", "trackers",
-        "waited_for", "watchers",
+        "changes", "dataset", "engine", "gate", "histograms", "lookup", "monitors", "ready", "signaled", "slow_ns",
+        "trackers", "waited_for", "watchers",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, lookup: dict[bytes, Command]) -> None:
@@ -33,6 +34,7 @@ class Hot:
         self.gate = False
         self.changes = 0
         self.slow_ns = 0
+        self.histograms = True
         self.ready: list[Session] = []
         self.monitors: set[Session] = set()
         self.watchers: dict[Watched, set[Session]] = {}

@@ -17,6 +17,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from perdure.clients import class_of, memory_of, waiting_input, waiting_output
+from perdure.latency import percentile
 from perdure.registry import REDIS_VERSION, every_command
 
 if TYPE_CHECKING:
@@ -281,6 +282,16 @@ def commandstats(server: Server) -> Lines:
             )
 
 
+def latencystats(server: Server) -> Lines:
+    for each in every_command(server.commands):
+        if each.histogram is not None:
+            shown = (
+                f"p{percent:g}={percentile(each.histogram, percent) / 1000:.3f}"
+                for percent in server.config.latency_tracking_info_percentiles
+            )
+            yield f"latency_percentiles_usec_{each.name.decode()}", ",".join(shown)
+
+
 def errorstats(server: Server) -> Lines:
     for prefix, count in sorted(server.errors.items()):
         yield f"errorstat_{prefix}", f"count={count}"
@@ -348,7 +359,7 @@ SECTIONS: Final[dict[str, tuple[str, Section]]] = {
     "modules": ("Modules", nothing),
     "commandstats": ("Commandstats", commandstats),
     "errorstats": ("Errorstats", errorstats),
-    "latencystats": ("Latencystats", nothing),
+    "latencystats": ("Latencystats", latencystats),
     "cluster": ("Cluster", cluster),
     "keyspace": ("Keyspace", keyspace),
     "perdure": ("Perdure", perdure),

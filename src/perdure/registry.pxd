@@ -20,6 +20,7 @@ cdef class Command:
     cdef public object first_key
     cdef public object flags
     cdef public object handler
+    cdef public list histogram
     cdef public object history
     cdef public object key_specs
     cdef public object keys

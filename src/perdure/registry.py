@@ -81,13 +81,14 @@ class Command:
     """One entry of the table, built once. A container (CONFIG) has `subcommands`; those are commands "config|get".
 
     arity, first_key, last_key, step: as COMMAND INFO shows them. min_argc and max_argc bound len(argv), name included.
-    words: how many of argv are the name. calls, failed, rejected, nanoseconds: counted by dispatch.
+    words: how many of argv are the name. calls, failed, rejected, nanoseconds: counted by dispatch. histogram: of the
+    times taken, see `perdure.latency`; None until there is one.
     """
 
     __slots__ = (
         "acl_categories", "admin", "allow_busy", "arguments", "arity", "asking", "blocking", "calls",
         "complexity", "context", "denyoom", "deprecated_since", "failed", "family", "fast", "first_key",
-        "flags", "handler", "history", "key_specs", "keys", "last_key", "loading", "max_argc", "min_argc",
+        "flags", "handler", "histogram", "history", "key_specs", "keys", "last_key", "loading", "max_argc", "min_argc",
         "movablekeys", "name", "nanoseconds", "no_async_loading", "no_auth", "no_mandatory_keys", "no_multi",
         "noscript", "pubsub", "readonly", "record_only", "rejected", "replaced_by", "since", "skip_monitor", "skip_slowlog",
         "stale", "step", "subcommands", "summary", "tips", "usage", "words", "write",
@@ -108,6 +109,7 @@ class Command:
         self.subcommands: dict[bytes, Command] | None = None
         self.acl_categories: frozenset[str] = frozenset()
         self.calls = self.failed = self.rejected = self.nanoseconds = 0
+        self.histogram: list[int] | None = None
         self.write = self.readonly = self.denyoom = self.admin = self.pubsub = self.noscript = self.blocking = False
         self.loading = self.stale = self.skip_monitor = self.skip_slowlog = self.asking = self.fast = False
         self.no_auth = self.no_multi = self.no_async_loading = self.allow_busy = self.no_mandatory_keys = False

@@ -30,6 +30,7 @@ from perdure.dispatch import call_inside, exec_queue, execute, find, finish, run
 from perdure.errors import ReplyError
 from perdure.hot import Hot
 from perdure.info import Rates, resident_bytes
+from perdure.latency import Latency
 from perdure.listeners import Listeners
 from perdure.migrations import Migrations
 from perdure.net import HELD_MAX, STRANGER_OUTPUT_MAX, Connection
@@ -172,7 +173,8 @@ class Server(Hot):
         self.exit_code = 0
         self.loading_steps: dict[Collection, Any] = {}
         self.slowlog = SlowLog(config.slowlog_max_len)
-        self.slow_ns = threshold_ns(config.slowlog_log_slower_than)
+        self.latency = Latency(config.latency_monitor_threshold)
+        self._watch_times()
         self.rates = Rates()
         self.reset_stats()
         config.on_change("requirepass", self._require_password)
@@ -188,7 +190,8 @@ class Server(Hot):
         for name in ("maxmemory", "maxmemory-policy", "min-replicas-to-write"):
             config.on_change(name, lambda value: self.update_gate())
         config.on_change("slowlog-max-len", self.slowlog.resize)
-        config.on_change("slowlog-log-slower-than", lambda value: setattr(self, "slow_ns", threshold_ns(value)))
+        for name in ("slowlog-log-slower-than", "latency-monitor-threshold", "latency-tracking"):
+            config.on_change(name, lambda value: self._watch_times())
 
     def reset_stats(self) -> None:
         """CONFIG RESETSTAT."""
@@ -203,6 +206,7 @@ class Server(Hot):
         self.acl.reset_stats()
         for command in every_command(self.commands):
             command.calls = command.failed = command.rejected = command.nanoseconds = 0
+            command.histogram = None
         ds = self.dataset
         ds.hits = ds.misses = ds.expired_keys = ds.expired_fields = ds.evicted_keys = 0
 
@@ -593,7 +597,9 @@ class Server(Hot):
             return  # a log that `reload` has closed
         self.sync_thread.busy = False
         self.syncs += 1
-        self.quick_disk = monotonic() - self._sync_started < QUICK_SYNC_S
+        took_s = monotonic() - self._sync_started
+        self.quick_disk = took_s < QUICK_SYNC_S
+        self.latency.note("log-sync", int(took_s * 1e9), self.dataset.now)
         if failure is not None:
             self.refuse_writes(records.poisoned_by(failure))
             return
@@ -677,6 +683,20 @@ class Server(Hot):
         if too_much:
             return ReplyError("OOM command not allowed when used memory > 'maxmemory'.")
         return None
+
+    def _watch_times(self) -> None:
+        """Which commands are slow, and whether all are counted."""
+        config = self.config
+        self.latency.threshold_ms = config.latency_monitor_threshold
+        self.slowlog.threshold_ns = threshold_ns(config.slowlog_log_slower_than)
+        self.slow_ns = min(self.slowlog.threshold_ns, self.latency.threshold_ns)
+        self.histograms = config.latency_tracking
+
+    def was_slow(self, session: Session, command: Command, argv: Argv, nanoseconds: int) -> None:
+        """A command took longer than `slow_ns`."""
+        if nanoseconds >= self.slowlog.threshold_ns:
+            self.slowlog.add(session, command, argv, nanoseconds)
+        self.latency.note("fast-command" if command.fast else "command", nanoseconds, session.ds.now)
 
     def over_memory(self) -> bool:
         """Is `maxmemory` too little to work in, or could the eviction policy that is asked for not make room?"""

@@ -29,10 +29,11 @@ class SlowEntry(NamedTuple):
 
 
 class SlowLog:
-    """The last `capacity` slow commands, the newest first."""
+    """The last `capacity` commands that took `threshold_ns` or longer, the newest first."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
+        self.threshold_ns = NEVER
         self.entries: deque[SlowEntry] = deque()
         self._next_id = 0
 

@@ -59,7 +59,10 @@ REFUSED: Final = {
     "there is no ACL file": "acl|load acl|save",
     "there is no password": "auth",
     "needs tracking, and with it a connection": "client|caching",
-    "there is no cluster": "cluster|info cluster|myid cluster|nodes cluster|reset cluster|shards cluster|slots",
+    "there is no cluster": """
+        asking readonly readwrite cluster|countkeysinslot cluster|getkeysinslot cluster|info cluster|links cluster|myid
+        cluster|myshardid cluster|nodes cluster|reset cluster|shards cluster|slots""",
+    "nothing has taken long": "latency|graph",
     "there is no configuration file": "config|rewrite",
     "is switched off": "debug",
     "no script is running": "function|kill script|kill",

@@ -1,9 +1,10 @@
-"""Looking into a server: SLOWLOG, LATENCY, MEMORY, DEBUG; and what clients ask of modules and cluster."""
+"""Looking into a server: SLOWLOG, MEMORY, DEBUG; and what clients ask of modules and cluster."""
 
 from __future__ import annotations
 
 import logging
 import time
+from binascii import crc_hqx
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +14,7 @@ from perdure.clients import memory_of
 from perdure.errors import ReplyError
 from perdure.globs import compile_glob
 from perdure.info import resident_bytes
-from perdure.registry import ADMIN, LOADING, NOSCRIPT, READ, STALE, Args, Family
+from perdure.registry import ADMIN, FAST, LOADING, NOSCRIPT, READ, STALE, Args, Family
 from perdure.resp import BigNumber, Map, Push, Raw, Reply, Set, Verbatim, encode3
 from perdure.session import Session
 from perdure_storage.digest import dataset_digest, key_digest
@@ -27,6 +28,7 @@ log = logging.getLogger("perdure")
 COMMANDS = Family("server", context=True)
 CLUSTER = Family("cluster", context=True)
 
+SLOTS: Final = 16384
 ADMIN_ANYTIME: Final = ADMIN | LOADING | STALE
 
 # -- SLOWLOG -------------------------------------------------------------------------------------------------------
@@ -81,29 +83,6 @@ def slowlog_reset(ctx: Session, args: Args) -> Reply:
 def slowlog_help(ctx: Session, args: Args) -> Reply:
     """Return what the subcommands of SLOWLOG do."""
     return list(SLOWLOG_HELP)
-
-
-# -- LATENCY: events are not kept yet ------------------------------------------------------------------------------
-
-
-@COMMANDS.command("LATENCY LATEST", ADMIN | NOSCRIPT | LOADING | STALE, since="2.8.13", complexity="O(1)")
-def latency_latest(ctx: Session, args: Args) -> Reply:
-    """Return the latest latency events: none are kept yet."""
-    return []
-
-
-@COMMANDS.command("LATENCY HISTORY event", ADMIN | NOSCRIPT | LOADING | STALE, since="2.8.13", complexity="O(1)")
-def latency_history(ctx: Session, args: Args) -> Reply:
-    """Return the samples of one latency event: none are kept yet."""
-    return []
-
-
-@COMMANDS.command(
-    "LATENCY RESET [event [event ...]]", ADMIN | NOSCRIPT | LOADING | STALE, since="2.8.13", complexity="O(1)"
-)
-def latency_reset(ctx: Session, args: Args) -> Reply:
-    """Forget latency events; returns how many there were."""
-    return 0
 
 
 # -- MEMORY --------------------------------------------------------------------------------------------------------
@@ -165,6 +144,35 @@ def memory_purge(ctx: Session, args: Args) -> Reply:
     return "OK"
 
 
+@COMMANDS.command("MEMORY MALLOC-STATS", since="4.0.0", complexity="O(1)", tips="nondeterministic_output")
+def memory_malloc_stats(ctx: Session, args: Args) -> Reply:
+    """Say that Python's allocator keeps no statistics."""
+    return b"Stats not supported for the current allocator"
+
+
+MEMORY_HELP: Final = (
+    "MEMORY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "DOCTOR",
+    "    What is remarkable about memory.",
+    "MALLOC-STATS",
+    "    Nothing: Python's allocator keeps no statistics.",
+    "PURGE",
+    "    Nothing to do: memory is given back by itself.",
+    "STATS",
+    "    Where memory goes.",
+    "USAGE <key> [SAMPLES <count>]",
+    "    Bytes of memory that a key takes while it is in memory.",
+    "HELP",
+    "    Print this help.",
+)
+
+
+@COMMANDS.command("MEMORY HELP", LOADING | STALE, since="4.0.0", complexity="O(1)")
+def memory_help(ctx: Session, args: Args) -> Reply:
+    """Return what the subcommands of MEMORY do."""
+    return list(MEMORY_HELP)
+
+
 # -- modules, cluster: what clients ask on connect ------------------------------------------------------------
 
 
@@ -181,10 +189,43 @@ def module_list(ctx: Session, args: Args) -> Reply:
 @CLUSTER.command("CLUSTER SLOTS", STALE, since="3.0.0", complexity="O(1)")
 @CLUSTER.command("CLUSTER SHARDS", STALE, since="7.0.0", complexity="O(1)")
 @CLUSTER.command("CLUSTER MYID", STALE, since="3.0.0", complexity="O(1)")
+@CLUSTER.command("CLUSTER MYSHARDID", STALE, since="7.2.0", complexity="O(1)")
+@CLUSTER.command("CLUSTER LINKS", STALE, since="7.0.0", complexity="O(1)")
+@CLUSTER.command("CLUSTER COUNTKEYSINSLOT slot", STALE, since="3.0.0", complexity="O(1)")
+@CLUSTER.command("CLUSTER GETKEYSINSLOT slot count", STALE, since="3.0.0", complexity="O(1)")
+@CLUSTER.command("READONLY", LOADING | STALE | FAST, since="3.0.0", complexity="O(1)", acl="connection")
+@CLUSTER.command("READWRITE", LOADING | STALE | FAST, since="3.0.0", complexity="O(1)", acl="connection")
+@CLUSTER.command("ASKING", FAST, since="3.0.0", complexity="O(1)", acl="connection")
 @CLUSTER.command("CLUSTER RESET [HARD | SOFT]", ADMIN | NOSCRIPT | STALE, since="3.0.0", complexity="O(1)")
 def no_cluster(ctx: Session, args: Args) -> Reply:
     """Say that this is no cluster."""
     raise ReplyError("ERR This instance has cluster support disabled")
+
+
+@CLUSTER.command("CLUSTER KEYSLOT key", STALE, since="3.0.0", complexity="O(N) with N bytes", key_flags=("not_key",))
+def cluster_keyslot(ctx: Session, args: Args) -> Reply:
+    """Return the slot that a key has in a cluster: the same here, so that keys can be laid out for one.
+
+    CRC16 (XMODEM) of the key, or of what stands in its first `{...}` if that is not empty, modulo 16384.
+    """
+    opened, rest = args[0].partition(b"{")[1:]
+    tag, closed, _ = rest.partition(b"}")
+    return crc_hqx(tag if opened and closed and tag else args[0], 0) % SLOTS
+
+
+CLUSTER_HELP: Final = (
+    "CLUSTER <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "KEYSLOT <key>",
+    "    The slot that the key has in a cluster.",
+    "HELP",
+    "    Print this help. This server is no cluster: the other subcommands say so.",
+)
+
+
+@CLUSTER.command("CLUSTER HELP", LOADING | STALE, since="5.0.0", complexity="O(1)")
+def cluster_help(ctx: Session, args: Args) -> Reply:
+    """Return what the subcommands of CLUSTER do."""
+    return list(CLUSTER_HELP)
 
 
 # -- DEBUG ---------------------------------------------------------------------------------------------------------
