@@ -433,8 +433,9 @@ def compare(
     def look(steps: Program) -> str:
         return difference(redis, start(), steps, families, protocol)
 
-    if look(program):
-        raise Differs(look(smallest(program, lambda shorter: bool(look(shorter)))))
+    found = look(program)
+    if found:  # what cannot be had again is told as it was
+        raise Differs(look(smallest(program, lambda shorter: bool(look(shorter)))) or found)
 
 
 class Connection:
