@@ -6,6 +6,7 @@ import asyncio
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final
 
+from perdure import lfu
 from perdure.dispatch import finish
 from perdure.session import Level
 from perdure_storage.events import EVICTED
@@ -21,7 +22,6 @@ DIRTY_SHARE: Final = 8
 """Writers are slowed when dirty entries take more than `maxmemory` and this fraction of it."""
 CHECKPOINT_SHARE: Final = 8
 """A checkpoint is asked for when the log is ahead by this fraction of the lag that is allowed."""
-SAMPLES: Final = 5
 HANDSHAKE_MS: Final = 30_000
 """How long a client may take to authenticate."""
 
@@ -45,6 +45,7 @@ class Timer:
 
 def start(server: Server) -> list[Timer]:
     """Begin all timers."""
+    server.update_gate()  # of what the configuration says from the start
     return [Timer(server, job) for job in (sweep, upkeep, every_second)]
 
 
@@ -166,7 +167,7 @@ def evict_keys(server: Server) -> bool:
     while dataset.used > config.maxmemory:
         rings = [db for db in dataset.databases if db.ring]
         sample = []
-        for _ in range(SAMPLES if rings else 0):
+        for _ in range(config.maxmemory_samples if rings else 0):
             db = server.random.choice(rings)
             entry = server.random.choice(db.ring)
             alive = db.hot.get(entry.key) is entry
@@ -181,8 +182,11 @@ def evict_keys(server: Server) -> bool:
             db, entry = min(sample, key=lambda item: item[1].expire)
         elif policy.endswith("random"):
             db, entry = sample[0]
+        elif lfu.is_lfu(policy):
+            now_s, decay = dataset.tick, config.lfu_decay_time
+            db, entry = min(sample, key=lambda item: lfu.counter(item[1].tick, now_s, decay))
         else:
-            db, entry = min(sample, key=lambda item: item[1].tick)
+            db, entry = min(sample, key=lambda item: lfu.seconds(item[1].tick))
         db.remove(entry)
         db.notify(EVICTED, b"evicted", entry.key)
         dataset.evicted_keys += 1

@@ -335,14 +335,15 @@ def _run_observed(session: Session, command: Command, argv: Argv) -> bytes:
         found = map(session.db.hot.get, command.keys(argv))
         ticks = [(entry, entry.tick) for entry in found if entry is not None and entry.kind]
         if not unseen:
-            for entry, _ in ticks:
-                entry.tick = -1  # a use sets it
+            ticks = [(entry, lfu.counted(tick)) for entry, tick in ticks]
+            for entry, tick in ticks:
+                entry.tick = tick  # a use sets it to another value
     session.last_command = command
     session.ds.hold_expired = command.readonly and bool(session.server.pausing.until_ms)
     reply, told = run_told(session, command, argv)
     session.ds.hold_expired = False
     for entry, tick in ticks:
-        if unseen or entry.tick == -1:
+        if unseen or entry.tick == tick:
             entry.tick = tick
         else:
             entry.tick = lfu.used(tick, session.ds.tick, server.config, server.random)

@@ -973,7 +973,7 @@ class Dataset:
                     ring[hand] = ring[-1]
                     ring.pop()
                 elif entry.lsn > applied or entry.tick >= self.tick:
-                    entry.tick -= 1
+                    entry.tick = min(entry.tick, self.tick) - 1  # what an LFU policy left may be far ahead
                     hand += 1
                 else:
                     del db.hot[entry.key]

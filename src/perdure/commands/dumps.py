@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from perdure import errors
+from perdure import errors, lfu
 from perdure.args import INT_MAX, Words, integer
 from perdure.errors import ReplyError
 from perdure.registry import ASKING, DENYOOM, READ, RECORD_ONLY, WRITE, Args, Family
@@ -82,7 +82,10 @@ def restore(ctx: Session, args: Args) -> Reply:
             db.notify(GENERIC, b"del", key)
         return "OK"
     entry = place(db, key, value, expire)
-    if wishes.idle >= 0:
+    if lfu.is_lfu(ctx.server.config.maxmemory_policy):
+        if wishes.frequency >= 0:
+            entry.tick = lfu.word(wishes.frequency, db.ds.tick)
+    elif wishes.idle >= 0:
         entry.tick = db.ds.tick - wishes.idle
     db.notify(GENERIC, b"restore", key)
     return "OK"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, Final
 
-from perdure import errors
+from perdure import errors, lfu
 from perdure.args import ScanOptions, deadline_or_past, integer_between, to_integer
 from perdure.cursors import cursors_of
 from perdure.errors import ReplyError
@@ -441,7 +441,14 @@ def object_refcount(db: Keyspace, args: Args) -> Reply:
 def object_idletime(db: Keyspace, args: Args) -> Reply:
     """Return the seconds since the key was last used; 0 for one that was not in memory."""
     entry = _there(db, args[0])
-    return None if entry is None else max(0, db.ds.tick - entry.tick)
+    if entry is None:
+        return None
+    if lfu.is_lfu(db.ds.limits.maxmemory_policy):
+        raise ReplyError(
+            "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching "
+            "between policies at runtime LRU and LFU data will take some time to adjust."
+        )
+    return max(0, db.ds.tick - lfu.seconds(entry.tick))
 
 
 @COMMANDS.command(
@@ -453,9 +460,12 @@ def object_idletime(db: Keyspace, args: Args) -> Reply:
     tips="nondeterministic_output",
 )
 def object_freq(db: Keyspace, args: Args) -> Reply:
-    """Not available: how often keys are used is not counted."""
-    if not db.peek(args[0])[0]:
+    """Return the logarithmic counter of the key's uses, under an LFU policy."""
+    entry = _there(db, args[0])
+    if entry is None:
         return None
+    if lfu.is_lfu(db.ds.limits.maxmemory_policy):
+        return lfu.counter(entry.tick, db.ds.tick, db.ds.limits.lfu_decay_time)
     raise ReplyError(
         "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching "
         "between policies at runtime LRU and LFU data will take some time to adjust."
@@ -470,7 +480,7 @@ def object_help(db: Keyspace, args: Args) -> Reply:
         "ENCODING <key>",
         "    Return how Redis would keep the value in memory.",
         "FREQ <key>",
-        "    Not available: how often keys are used is not counted.",
+        "    Return the logarithmic counter of the key's uses, under an LFU policy.",
         "IDLETIME <key>",
         "    Return the seconds since the key was last used.",
         "REFCOUNT <key>",
