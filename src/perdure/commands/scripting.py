@@ -75,7 +75,7 @@ def evalsha(ctx: Session, args: Args) -> Reply:
     """Run a script that was kept, named by its digest."""
     scripts = ctx.server.scripts
     count = key_count(args)
-    return scripts.run(ctx, scripts.find(args[0]), count, args[2:], read_only=False)
+    return scripts.run(ctx, scripts.find(args[0]), count, args[2:], False)
 
 
 @COMMANDS.command("EVALSHA_RO sha1 numkeys [key [key ...]] [arg [arg ...]]", RUNS | READONLY, since="7.0.0",
@@ -84,13 +84,13 @@ def evalsha_ro(ctx: Session, args: Args) -> Reply:
     """Run a script that was kept and must not write."""
     scripts = ctx.server.scripts
     count = key_count(args)
-    return scripts.run(ctx, scripts.find(args[0]), count, args[2:], read_only=True)
+    return scripts.run(ctx, scripts.find(args[0]), count, args[2:], True)
 
 
 def evaluate(ctx: Session, args: Args, *, read_only: bool) -> Reply:
     scripts = ctx.server.scripts
     count = key_count(args)
-    return scripts.run(ctx, scripts.add(args[0]), count, args[2:], read_only=read_only)
+    return scripts.run(ctx, scripts.add(args[0]), count, args[2:], read_only)
 
 
 @COMMANDS.command("SCRIPT LOAD script", NOSCRIPT | STALE, since="2.6.0", complexity="O(N), N being the script's length",
