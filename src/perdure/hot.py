@@ -24,8 +24,8 @@ class Hot:
     """
 
     __slots__ = (
-        "changes", "dataset", "engine", "gate", "held_back", "lookup", "monitors", "ready", "signaled", "slow_ns", "trackers",
-        "waited_for", "watchers",
+        "changes", "dataset", "engine", "gate", "held_back", "lookup", "monitors", "ready", "signaled", "slow_ns",
+        "trackers", "waited_for", "watchers",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, lookup: dict[bytes, Command]) -> None:

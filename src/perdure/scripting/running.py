@@ -169,6 +169,8 @@ class Stage:
             return plain
         if kind is float:
             return truncated(outcome)
+        if outcome == OK:
+            return "OK"
         return self._told(run, sandbox, outcome)
 
     def _told(self, run: Run, sandbox: Sandbox, outcome: tuple[Any, ...]) -> Reply:
@@ -191,8 +193,8 @@ class Stage:
     def host(self) -> dict[bytes, Any]:
         """The callables that sandbox.lua wraps."""
         return {
-            b"call": self.call,
-            b"call_many": lambda table: self.call(*table.values()),
+            b"call": self,
+            b"call_many": lambda table: self(*table.values()),
             b"tick": self.tick,
             b"log": self.log,
             b"sha1hex": self.sha1hex,
@@ -201,7 +203,7 @@ class Stage:
             b"acl_check_cmd": self.acl_check_cmd,
         }
 
-    def call(self, *args: Any) -> Any:
+    def __call__(self, *args: Any) -> Any:
         """redis.call and redis.pcall. Raises nothing."""
         try:
             run, argv = self.run, list(args)
