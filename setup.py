@@ -20,7 +20,6 @@ COMPILED = {
     "perdure_storage.types.string": "storage/perdure_storage/types/string.py",
     "perdure_storage.wal": "storage/perdure_storage/wal.py",
     "perdure._fast": "src/perdure/_fast.pyx",
-    "perdure.args": "src/perdure/args.py",
     "perdure.commands.scripting": "src/perdure/commands/scripting.py",
     "perdure.commands.strings": "src/perdure/commands/strings.py",
     "perdure.dispatch": "src/perdure/dispatch.py",
