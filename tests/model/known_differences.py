@@ -64,6 +64,11 @@ def _same_weights(argv: Argv, redis: Reply, perdure: Reply) -> bool:
     return _named(argv, b"sort", b"sort_ro") and {b"BY", b"ALPHA"} <= words and _reordered(redis, perdure)
 
 
+def _left_over_errno(argv: Argv, redis: Reply, perdure: Reply) -> bool:
+    leftover = _is_error(redis) and redis[1] == b"ERR One or more scores can't be converted into double"
+    return _named(argv, b"sort", b"sort_ro") and leftover and not _is_error(perdure)
+
+
 def _same_distances(argv: Argv, redis: Reply, perdure: Reply) -> bool:
     ordered = {arg.upper() for arg in argv[2:]} & {b"COUNT", b"ASC", b"DESC"}
     return argv[0].lower().startswith((b"geosearch", b"georadius")) and bool(ordered) and _reordered(redis, perdure)
@@ -76,6 +81,7 @@ KNOWN: Final = (
     Difference("A score of -0 keeps its sign", _negative_zero),
     Difference("OBJECT REFCOUNT", _references),
     Difference("SORT BY … ALPHA of elements with the same weight", _same_weights),
+    Difference("SORT after a number that is next to nothing", _left_over_errno),
     Difference("Members at the same distance", _same_distances),
     Difference("RESTORE with a time to live beyond the end of time", _end_of_time),
 )
