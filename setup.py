@@ -20,10 +20,14 @@ COMPILED = {
     "perdure_storage.types.string": "storage/perdure_storage/types/string.py",
     "perdure_storage.wal": "storage/perdure_storage/wal.py",
     "perdure._fast": "src/perdure/_fast.pyx",
+    "perdure.commands.scripting": "src/perdure/commands/scripting.py",
+    "perdure.commands.strings": "src/perdure/commands/strings.py",
     "perdure.dispatch": "src/perdure/dispatch.py",
     "perdure.hot": "src/perdure/hot.py",
     "perdure.registry": "src/perdure/registry.py",
     "perdure.scripting.running": "src/perdure/scripting/running.py",
+    "perdure.scripting.sandbox": "src/perdure/scripting/sandbox.py",
+    "perdure.scripting.scripts": "src/perdure/scripting/scripts.py",
     "perdure.session": "src/perdure/session.py",
 }
 

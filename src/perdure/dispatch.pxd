@@ -19,5 +19,8 @@ cpdef object run(Session session, Command command, list argv, again=*)
 @cython.locals(server=Hot, command=Command)
 cpdef object call_inside(Session session, Run script, list argv)
 
+@cython.locals(server=Hot)
+cdef object _why_not_inside(Session session, Run script, Command command, list argv)
+
 @cython.locals(ds=Dataset, effects=list)
 cpdef object finish(Hot server)

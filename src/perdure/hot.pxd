@@ -9,6 +9,7 @@ cdef class Hot:
     cdef public Dataset dataset
     cdef public Engine engine
     cdef public bint gate
+    cdef public list held_back
     cdef public bint histograms
     cdef public dict lookup
     cdef public object monitors

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections import deque
 
     from perdure.registry import Command
+    from perdure.resp import Raw
     from perdure.session import Session, Watched
     from perdure.tracking import Tracking
     from perdure_storage.engine import Engine
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
 
 class Hot:
-    """`gate` is set while anything about the server makes admission more than a look-up in `lookup`.
+    """`gate` is set while anything about the server makes admission more than a look-up in `lookup`. `held_back` is what
+    a transaction makes to be told: see Server.hold_back.
 
     `watchers`, `waited_for`, `trackers` and `monitors` are asked whether they are empty; `signaled` are keys for which
     a waiting client may be served now. A command that takes longer than `slow_ns` is remembered,
@@ -23,8 +25,8 @@ class Hot:
     """
 
     __slots__ = (
-        "changes", "dataset", "engine", "gate", "histograms", "lookup", "monitors", "ready", "signaled", "slow_ns",
-        "trackers", "waited_for", "watchers",
+        "changes", "dataset", "engine", "gate", "held_back", "histograms", "lookup", "monitors", "ready", "signaled",
+        "slow_ns", "trackers", "waited_for", "watchers",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, lookup: dict[bytes, Command]) -> None:
@@ -33,6 +35,7 @@ class Hot:
         self.lookup = lookup
         self.gate = False
         self.changes = 0
+        self.held_back: list[tuple[Session, Raw]] | None = None
         self.slow_ns = 0
         self.histograms = True
         self.ready: list[Session] = []

@@ -150,9 +150,8 @@ class Server(Hot):
         self.caches = Caches(self.sessions, self.push, self.soon, lambda table: self.dataset.trash.append(table))
         self.caches.limit(config.tracking_table_max_keys)
         self.trackers = self.caches.trackers
-        self.held_back: list[tuple[Session, Raw]] | None = None
         self.migrations = Migrations(self)
-        self.stage = Stage(self, find, call_inside)
+        self.stage = Stage(self, find, call_inside, finish)
         self.scripts = Scripts(self.stage)
         self.libraries = Libraries(self.stage)
         self.meanwhile = Meanwhile(self)

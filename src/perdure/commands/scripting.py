@@ -47,7 +47,7 @@ HELP: Final = (
 
 def key_count(args: Args) -> int:
     """numkeys, the second argument. Raises ReplyError."""
-    count = integer(args[1])
+    count = 1 if args[1] == b"1" else integer(args[1])
     if count > len(args) - 2:
         raise errors.too_many_keys()
     if count < 0:
@@ -73,24 +73,26 @@ def eval_ro(ctx: Session, args: Args) -> Reply:
                   key_flags=(CHANGES,))  # fmt: skip
 def evalsha(ctx: Session, args: Args) -> Reply:
     """Run a script that was kept, named by its digest."""
-    scripts = ctx.server.scripts
-    count = key_count(args)
-    return scripts.run(ctx, scripts.find(args[0]), count, args[2:], read_only=False)
+    return run_kept(ctx, args, False)
 
 
 @COMMANDS.command("EVALSHA_RO sha1 numkeys [key [key ...]] [arg [arg ...]]", RUNS | READONLY, since="7.0.0",
                   complexity=DEPENDS, key_flags=(READS,))  # fmt: skip
 def evalsha_ro(ctx: Session, args: Args) -> Reply:
     """Run a script that was kept and must not write."""
+    return run_kept(ctx, args, True)
+
+
+def run_kept(ctx: Session, args: Args, read_only: bool) -> Reply:
     scripts = ctx.server.scripts
     count = key_count(args)
-    return scripts.run(ctx, scripts.find(args[0]), count, args[2:], read_only=True)
+    return scripts.run(ctx, scripts.find(args[0]), count, args[2:], read_only)
 
 
 def evaluate(ctx: Session, args: Args, *, read_only: bool) -> Reply:
     scripts = ctx.server.scripts
     count = key_count(args)
-    return scripts.run(ctx, scripts.add(args[0]), count, args[2:], read_only=read_only)
+    return scripts.run(ctx, scripts.add(args[0]), count, args[2:], read_only)
 
 
 @COMMANDS.command("SCRIPT LOAD script", NOSCRIPT | STALE, since="2.6.0", complexity="O(N), N being the script's length",

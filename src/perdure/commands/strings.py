@@ -22,6 +22,8 @@ from perdure_storage.keyspace import MAX_STRING, Keyspace
 from perdure_storage.types.string import String, Value
 
 COMMANDS = Family("string")
+ONE: Final = 1
+"""Where this is compiled, 1 << len(x) would be an integer of C, with 64 bits; this one has as many as it takes."""
 
 # -- whole values --------------------------------------------------------------------------------------------------
 
@@ -532,7 +534,7 @@ def _lcs_rows(first: Value, second: Value) -> list[int]:
     places: dict[int, int] = {}
     for at, byte in enumerate(second):
         places[byte] = places.get(byte, 0) | 1 << at
-    full = (1 << len(second)) - 1
+    full = (ONE << len(second)) - 1
     row = full
     rows = [row]
     for byte in first:

@@ -203,7 +203,7 @@ class Libraries:
 
     def run(self, caller: Session, function: Function, count: int, args: list[bytes], *, read_only: bool) -> Reply:
         """Call it; of `args`, FCALL's, the first `count` behind name and number are keys."""
-        run = Run(caller, function.name.decode("latin-1"), function.rules, read_only=read_only, function=True)
+        run = Run(caller, function.name.decode("latin-1"), function.rules, read_only, True)
         run.command = [b"fcall_ro" if read_only else b"fcall", *args]
         return self.stage.perform(run, self.sandbox, function.body, count, args[2:])
 

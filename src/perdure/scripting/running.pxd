@@ -1,6 +1,16 @@
 # C fields of the compiled `Run` and `Stage`; the same names as the attributes that they set.
 
+import cython
+
+from perdure.hot cimport Hot
+from perdure.scripting.sandbox cimport Sandbox
 from perdure.session cimport Session
+
+
+cdef class Rules:
+    cdef public bint allow_oom
+    cdef public bint declared
+    cdef public bint no_writes
 
 
 cdef class Run:
@@ -14,7 +24,8 @@ cdef class Run:
     cdef public object name
     cdef public long long protocol
     cdef public bint read_only
-    cdef public object sandbox
+    cdef public Sandbox sandbox
+    cdef public bint served
     cdef public long long since
     cdef public bint wrote
 
@@ -22,10 +33,11 @@ cdef class Run:
 cdef class Stage:
     cdef public Session actor
     cdef public Run run
-    cdef public object server
+    cdef public Hot server
     cdef public object _call
     cdef public object _find
-    cdef public dict _protocols
+    cdef public object _finish
     cdef public long long _load_until
 
-    cpdef object perform(self, Run run, sandbox, body, long long count, list args)
+    @cython.locals(server=Hot, caller=Session, actor=Session, alone=bint, given=tuple, size="long long")
+    cpdef object perform(self, Run run, Sandbox sandbox, body, long long count, list args)

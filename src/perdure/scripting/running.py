@@ -56,12 +56,12 @@ class Run:
 
     __slots__ = (
         "abandoned", "allow_oom", "caller", "command", "declared", "doomed", "function", "name", "protocol", "read_only",
-        "sandbox", "since", "wrote",
+        "sandbox", "served", "since", "wrote",
     )  # fmt: skip
 
-    def __init__(self, caller: Session, name: str, rules: Rules, *, read_only: bool, function: bool) -> None:
+    def __init__(self, caller: Session, name: str, rules: Rules, read_only: bool, function: bool) -> None:
         self.caller = caller
-        self.command: list[bytes] = []
+        self.command: list[bytes] | None = None
         self.declared = rules.declared
         self.name = name
         self.function = function
@@ -73,26 +73,28 @@ class Run:
         self.wrote = False
         self.abandoned = False
         self.doomed = b""
+        self.served = False
         self.since = perf_counter_ns()
         self.sandbox: Sandbox
 
 
 class Stage:
-    """Where scripts run, one at a time. `find` and `call` are dispatch's: what a command is, and running one for a
-    script."""
+    """Where scripts run, one at a time. `find`, `call` and `finish` are dispatch's: what a command is, running one for a
+    script, and what follows from its changes."""
 
     def __init__(
         self,
         server: Server,
         find: Callable[[Server, Argv], Command | ReplyError],
         call: Callable[[Session, Run, Argv], Any],
+        finish: Callable[[Server], ReplyError | None],
     ) -> None:
         self.server = server
         self._find = find
         self._call = call
+        self._finish = finish
         self.actor: Session | None = None
         self.run: Run | None = None
-        self._protocols: dict[Sandbox, int] = {}
         self._load_until = 0
 
     def _new_actor(self) -> Session:
@@ -122,18 +124,22 @@ class Stage:
             self._admit(run)
         actor.ds, actor.db, actor.user, actor.protocol = caller.ds, caller.db, caller.user, 2
         actor.gate = not caller.user.unrestricted
-        if self._protocols.get(sandbox) != caller.protocol:
-            self._protocols[sandbox] = caller.protocol
+        if sandbox.protocol != caller.protocol:
             sandbox.set_protocol(caller.protocol)
         alone = not caller.in_exec
         if alone:
-            server.hold_back()
+            server.held_back = []
         run.sandbox = sandbox
         self.run = run
-        given: list[Any] = [count, *args]
+        given: tuple[Any, ...]
         if count > 1 or len(args) >= FEW:
-            given = [-1, sandbox.new_table(args[:count]), sandbox.new_table(args[count:])]
-        sandbox.enter(sum(map(len, args)))
+            given = -1, sandbox.new_table(args[:count]), sandbox.new_table(args[count:])
+        else:
+            given = count, *args
+        size = 0
+        for arg in args:
+            size += len(arg)
+        sandbox.enter(size)
         try:
             outcome = body(*given)
         except OutOfMemory:
@@ -145,13 +151,16 @@ class Stage:
             self.run = None
             if run.protocol != 2:
                 sandbox.set_script_protocol(2)
-            if server.meanwhile.run is not None:
+            if run.served and server.meanwhile.run is not None:
                 server.meanwhile.end()
             if run.abandoned:
                 server.engine.restore(server.engine.log.next_lsn - 1)
             if alone:
-                failure = server.finish() if actor.ds.effects or actor.ds.touched else None
-                server.let_go(committed=failure is None and not run.abandoned)
+                failure = self._finish(server) if actor.ds.effects or actor.ds.touched else None
+                if server.held_back:
+                    server.let_go(committed=failure is None and not run.abandoned)
+                else:
+                    server.held_back = None
         if alone and failure is not None:
             return failure
         kind = type(outcome)
@@ -160,6 +169,8 @@ class Stage:
             return plain
         if kind is float:
             return truncated(outcome)
+        if outcome == OK:
+            return "OK"
         return self._told(run, sandbox, outcome)
 
     def _told(self, run: Run, sandbox: Sandbox, outcome: tuple[Any, ...]) -> Reply:
@@ -182,8 +193,8 @@ class Stage:
     def host(self) -> dict[bytes, Any]:
         """The callables that sandbox.lua wraps."""
         return {
-            b"call": self.call,
-            b"call_many": lambda table: self.call(*table.values()),
+            b"call": self,
+            b"call_many": lambda table: self(*table.values()),
             b"tick": self.tick,
             b"log": self.log,
             b"sha1hex": self.sha1hex,
@@ -192,19 +203,19 @@ class Stage:
             b"acl_check_cmd": self.acl_check_cmd,
         }
 
-    def call(self, *args: Any) -> Any:
+    def __call__(self, *args: Any) -> Any:
         """redis.call and redis.pcall. Raises nothing."""
         try:
             run, argv = self.run, list(args)
             assert run is not None
-            for arg in argv:
+            for arg in args:
                 if type(arg) is not bytes:
                     argv = [as_argument(arg) for arg in args]
+                    if None in argv:
+                        return NO_ARGUMENT, FAILED
                     break
             if not argv:
                 return NOTHING, FAILED
-            if None in argv:
-                return NO_ARGUMENT, FAILED
             actor = self.actor
             assert actor is not None
             reply = self._call(actor, run, argv)
@@ -254,7 +265,7 @@ class Stage:
             return None
         if not run.function:
             raise self.busy()
-        return run.name.encode("latin-1"), run.command, (perf_counter_ns() - run.since) // 1_000_000
+        return run.name.encode("latin-1"), run.command or [], (perf_counter_ns() - run.since) // 1_000_000
 
     @contextmanager
     def loading(self) -> Iterator[None]:
@@ -272,6 +283,7 @@ class Stage:
             return b"FUNCTION LOAD timeout" if 0 < self._load_until < perf_counter_ns() else None
         patience_ms = self.server.config.busy_reply_threshold
         if patience_ms > 0 and perf_counter_ns() - run.since >= patience_ms * 1_000_000:
+            run.served = True
             try:
                 self.server.meanwhile.serve(run)
             except Exception:  # it must not become an object in the script's hands

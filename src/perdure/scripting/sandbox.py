@@ -65,6 +65,7 @@ class Sandbox:
         self._room = room
         self._limit = NO_LIMIT
         self._used_after = 0
+        self.protocol = 2
         self._used: Callable[[], int] = lua.get_memory_used
         self._set_limit: Callable[[int], None] = lua.set_max_memory
         guarded = self._guarded
@@ -88,20 +89,25 @@ class Sandbox:
         self._compile = entry[b"compile_script"]
         self._load_library = entry[b"load_library"]
         self._rearm = entry[b"rearm"]
-        self.set_protocol: Callable[[int], None] = entry[b"set_protocol"]
+        self._set_protocol: Callable[[int], None] = entry[b"set_protocol"]
         self.set_script_protocol: Callable[[int], None] = entry[b"set_script_protocol"]
         lua.gccollect()
         self._base = self._used()
 
     # -- memory ----------------------------------------------------------------------------------------------------
     #
-    # The limit is in force while a script runs, and only then: an allocation that fails where Lua has nobody to tell it
-    # (lupa pushes an argument, makes a table) ends the process. For what a script's calls give back there is a margin.
+    # An allocation that fails where Lua has nobody to tell it (lupa pushes an argument, makes a table) ends the process.
+    # So what a script's calls give back is measured, with a margin; and between scripts either no limit is in force or
+    # one that is far away. It stays from script to script, as setting it takes as long as a small script, until less
+    # than three quarters of the room are below it.
 
-    def enter(self, given: int = 0) -> None:
+    def enter(self, given: int) -> None:
         """A script begins: it may allocate so much, and what it is given."""
-        self._limit = self._used() + self._room + given
-        self._set_limit(self._limit)
+        used = self._used()
+        free = self._limit - used
+        if given > MARGIN or free < self._room - self._room // 4 or free > self._room + self._room // 4:
+            self._limit = used + self._room + given
+            self._set_limit(self._limit)
 
     def lift(self) -> None:
         """The script is to end: there is room for saying so."""
@@ -110,15 +116,16 @@ class Sandbox:
 
     def leave(self) -> None:
         """It has ended."""
-        self._limit = NO_LIMIT
-        self._set_limit(NO_LIMIT)
-        if self._used() > self._used_after + self._room // 8:
+        used = self._used()
+        if used > self._used_after + self._room // 8 or self._limit - used < self._room // 2:
+            self.lift()
             self._lua.gccollect()
             self._used_after = self._used()
 
     def has_room(self, size: int) -> bool:
         """May a script be given so many bytes?"""
-        return self._used() + size < self._limit - MARGIN
+        used = self._used()
+        return used + size < self._limit - MARGIN
 
     def new_table(self, values: Any, **how: Any) -> Any:
         """A Lua table. What it takes counts, but it is made in any case."""
@@ -127,6 +134,11 @@ class Sandbox:
             return self._lua.table_from(values, **how)
         finally:
             self._set_limit(self._limit)
+
+    def set_protocol(self, version: int) -> None:
+        """The protocol of the client that the next scripts reply to."""
+        self.protocol = version
+        self._set_protocol(version)
 
     def _guarded(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Nothing is raised into Lua: an exception there would be an object of Python."""
@@ -149,6 +161,7 @@ class Sandbox:
 
     def compile(self, text: bytes) -> Callable[..., Any]:
         """A script, ready to run: see compile_script in sandbox.lua. Raises BadScript."""
+        self.lift()
         try:
             found = self._compile(text)
         except OutOfMemory:
@@ -160,7 +173,7 @@ class Sandbox:
 
     def load_library(self, text: bytes) -> list[Any]:
         """What the code of a library registers: tables with name, flags, description, run. Raises BadScript."""
-        self.enter()
+        self.enter(len(text))
         try:
             found = self._load_library(text)
         except (OutOfMemory, LuaError) as error:
@@ -176,6 +189,7 @@ class Sandbox:
 
     def recover(self) -> None:
         """After a script that was ended or ran out of memory: the next one finds everything as it should be."""
+        self.lift()
         self._rearm()
         self._lua.gccollect()
 

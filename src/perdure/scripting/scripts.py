@@ -19,12 +19,13 @@ FLAGS: Final = frozenset(("no-writes", "allow-oom", "allow-stale", "no-cluster",
 class Script:
     """A script as it is kept."""
 
-    __slots__ = ("body", "name", "rules", "size")
+    __slots__ = ("body", "name", "rules", "sandbox", "size")
 
-    def __init__(self, name: str, size: int, rules: Rules, body: Callable[..., Any]) -> None:
+    def __init__(self, name: str, size: int, rules: Rules, sandbox: Sandbox, body: Callable[..., Any]) -> None:
         self.name = name
         self.size = size
         self.rules = rules
+        self.sandbox = sandbox
         self.body = body
 
 
@@ -64,7 +65,9 @@ class Scripts:
         except BadScript as bad:
             raise ReplyError(f"ERR Error compiling script (new function): {bad.problem}") from None
         name = hashlib.sha1(text, usedforsecurity=False).hexdigest()
-        script = self._by_text[text] = self.by_digest[name.encode()] = Script(name, len(text), rules, body)
+        script = self._by_text[text] = self.by_digest[name.encode()] = Script(
+            name, len(text), rules, self.sandbox, body
+        )
         return script
 
     def find(self, digest: bytes) -> Script:
@@ -80,10 +83,10 @@ class Scripts:
         self._by_text.clear()
         self._sandbox = None
 
-    def run(self, caller: Session, script: Script, count: int, args: list[bytes], *, read_only: bool) -> Reply:
+    def run(self, caller: Session, script: Script, count: int, args: list[bytes], read_only: bool) -> Reply:
         """Run it with the first `count` of `args` as KEYS, the others as ARGV."""
-        run = Run(caller, script.name, script.rules, read_only=read_only, function=False)
-        return self.stage.perform(run, self.sandbox, script.body, count, args)
+        run = Run(caller, script.name, script.rules, read_only, False)
+        return self.stage.perform(run, script.sandbox, script.body, count, args)
 
 
 def shebang(text: bytes) -> tuple[Rules, bytes]:

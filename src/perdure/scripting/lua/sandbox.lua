@@ -861,4 +861,5 @@ if for_functions then
 end
 
 rearm()
+_G.debug = nil -- else lupa looks for debug.traceback in each call, which nobody reads
 return entry
