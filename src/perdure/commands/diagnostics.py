@@ -202,7 +202,7 @@ def no_cluster(ctx: Session, args: Args) -> Reply:
     raise ReplyError("ERR This instance has cluster support disabled")
 
 
-@CLUSTER.command("CLUSTER KEYSLOT key", STALE, since="3.0.0", complexity="O(N) with N bytes", key_flags=("not_key",))
+@CLUSTER.command("CLUSTER KEYSLOT key", STALE, since="3.0.0", complexity="O(N) with N bytes", key_specs=())
 def cluster_keyslot(ctx: Session, args: Args) -> Reply:
     """Return the slot that a key has in a cluster: the same here, so that keys can be laid out for one.
 
