@@ -130,11 +130,17 @@ class PerdureServer:
     """`python -m perdure.cli` on a free port. `log` is what it has written to stderr."""
 
     def __init__(
-        self, directory: Path, *options: str, environment: dict[str, str] | None = None, port: int = 0
+        self,
+        directory: Path,
+        *options: str,
+        environment: dict[str, str] | None = None,
+        port: int = 0,
+        file: str | None = None,
     ) -> None:
         self.directory = directory
         roots = os.pathsep.join(str(ROOT / name) for name in ("src", "storage", "tools"))
-        command = [sys.executable, "-m", "perdure.cli", "--port", str(port), "--dir", str(directory), *options]
+        command = [sys.executable, "-m", "perdure.cli", *([file] if file is not None else [])]
+        command += ["--port", str(port), "--dir", str(directory), *options]
         self._log = directory.parent / f"{directory.name}.log"
         with open(self._log, "ab") as log:
             self.process = subprocess.Popen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import tempfile
@@ -53,7 +54,7 @@ def redis() -> Iterator[Redis]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
         probe.close()
-        words = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", directory]
+        words = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", directory]
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
         try:
             for _ in range(100):
@@ -226,16 +227,34 @@ def test_is_set_tells_a_choice_from_a_default() -> None:
     assert not config.is_set("hz")
 
 
+def test_relative_paths_are_seen_from_the_data_directory_if_it_is_set() -> None:
+    config = Config()
+    assert (config.at(""), config.at("users.acl"), config.at("/x")) == ("", os.path.abspath("users.acl"), "/x")
+    config.load("dir", ["/data"])
+    assert (config.at(""), config.at("users.acl"), config.at("/x")) == ("", "/data/users.acl", "/x")
+
+
+@pytest.mark.parametrize("text", ["", "no one"])
+def test_no_master_is_a_master_that_may_be_given(text: str) -> None:
+    config = Config()
+    config.load("replicaof", [text])
+    assert config.get(["replicaof"]) == [("replicaof", "")]
+
+
 @pytest.mark.parametrize(
     ("name", "words", "problem"),
     [
         ("pot", ["1"], "unknown directive 'pot' (did you mean 'port'?)"),
         ("qqqqqqq", ["1"], "unknown directive 'qqqqqqq'"),
-        ("port", [], "port: needs one value (<port>), got none"),
-        ("port", ["1", "2"], "port: needs one value (<port>), got 2"),
+        ("port", [], "port: wrong number of arguments: needs one value (<port>), got none"),
+        ("port", ["1", "2"], "port: wrong number of arguments: needs one value (<port>), got 2"),
         ("port", ["x"], "port: argument couldn't be parsed into an integer"),
         ("unixsocketperm", ["8"], "unixsocketperm: argument couldn't be parsed as an octal number"),
         ("unixsocketperm", ["7777"], "unixsocketperm: argument must be between 0 and 777 inclusive"),
+        ("replicaof", ["h"], "replicaof: wrong number of arguments"),
+        ("replicaof", ["h", "70000"], "replicaof: Invalid master port"),
+        ("replicaof", ["h", "7000"],
+         "replicaof: replication is not built in yet: remove this line to start as a master"),
         ("dbfilename", ["a/b"], "dbfilename: dbfilename can't be a path, just a filename"),
         ("cluster-enabled", ["yes"], "cluster-enabled: cluster mode is not built in: one server holds all keys"),
         ("rename-command", ["a", "b"],

@@ -9,6 +9,7 @@ import pytest
 
 from perdure.config import Config, ConfigError
 from perdure.config_file import load_file, load_text, quote, rewrite, rewritten
+from perdure.directives import DIRECTIVES
 
 
 def loaded(text: str) -> Config:
@@ -43,6 +44,7 @@ def test_later_lines_win_and_save_lines_add_up() -> None:
     assert config.port == 2
     assert config.get(["save"]) == [("save", "900 1 300 10 60 10000")]
     assert loaded('save 900 1\nsave ""\n').get(["save"]) == [("save", "")]
+    assert loaded("").get(["save"]) == [("save", "3600 1 300 100 60 10000")]
 
 
 @pytest.mark.parametrize(
@@ -50,7 +52,11 @@ def test_later_lines_win_and_save_lines_add_up() -> None:
     [
         ("port 1\n\nprot 2", "perdure.conf:3: unknown directive 'prot' (did you mean 'port'?)"),
         ("hz x", "perdure.conf:1: hz: argument couldn't be parsed into an integer"),
-        ("port 1 # main", "perdure.conf:1: port: needs one value (<port>), got 3 (a comment needs a line of its own)"),
+        (
+            "port 1 # main",
+            "perdure.conf:1: port: wrong number of arguments: needs one value (<port>), got 3 "
+            "(a comment needs a line of its own)",
+        ),
         ('requirepass "x', "perdure.conf:1: quotes do not pair, or something follows a closing one"),
         ("requirepass 'a'b", "perdure.conf:1: quotes do not pair, or something follows a closing one"),
         (
@@ -121,6 +127,19 @@ def test_rewriting_again_adds_no_second_heading() -> None:
     config.set([("hz", "10"), ("timeout", "3")])
     assert rewritten(config, once).count("# Added") == 1
     assert "hz 10\ntimeout 3\n" in rewritten(config, once)
+
+
+def test_a_whole_file_names_every_directive_and_says_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "x.conf"
+    path.write_text(FILE)
+    config = Config()
+    load_file(config, str(path))
+    rewrite(config, whole=True)
+    again = Config()
+    load_file(again, str(path))
+    assert again.get(["*"]) == config.get(["*"])
+    assert path.read_text().startswith(FILE)
+    assert all(again.is_set(directive.name) for directive in DIRECTIVES)
 
 
 def test_what_the_command_line_chose_is_written_too() -> None:

@@ -4,7 +4,7 @@
 
 A file of directives first, or `-` for one from standard input; then directives, which win over the file. There are no
 options but directives, `--help` and `--version`, so the table of directives is the parser. An argument that starts with
-`--` begins a directive, except right after a name when it is none itself: `--requirepass --secret` sets a password.
+`--` begins a directive, except right after a name, where it is the value: `--requirepass --secret` sets a password.
 
 Everything is imported late: `--help` and a mistake should not wait for the server's modules.
 """
@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from perdure.config import USER, Config, ConfigError
+from perdure.config import USER, Config, ConfigError, UnknownDirective
 from perdure.directives import BY_NAME, GROUPS, Directive
 
 __all__ = ["configure", "main"]
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         start_logging(config)
     except OSError as error:
-        print(f"{PROGRAM}: cannot write to logfile {config.logfile}: {error.strerror}", file=sys.stderr)
+        print(f"{PROGRAM}: cannot write to logfile {config.at(config.logfile)}: {error.strerror}", file=sys.stderr)
         return 1
     if config.daemonize:
         go_to_background()
@@ -104,7 +104,13 @@ def configure(words: Sequence[str]) -> Config:
 
         load_text(config, sys.stdin.read(), "standard input")
     for name, values in options(rest):
-        config.load(name, values)
+        try:
+            config.load(name, values)
+        except ConfigError as bad:
+            if isinstance(bad, UnknownDirective) or name.lower() == USER:  # whose rules may hold passwords
+                raise
+            typed = " ".join([name, *(f'"{value}"' for value in values)])
+            raise Mistake(f"'{typed}': {bad.why}") from None
     return config
 
 
@@ -116,23 +122,21 @@ def options(words: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
         at += 1
         if option in NOT_HERE:
             raise Mistake(f"{option}: {NOT_HERE[option]}")
-        if not option.startswith("--"):
-            raise Mistake(f"'{option}' is no option: directives are written --name value, see {PROGRAM} --help")
-        name, equals, value = option[2:].partition("=")
+        option = option.removeprefix("--")  # redis-server takes the first one without it, too
+        name, equals, value = option.partition("=")
         values = [value] if equals else []
         if " " in name:  # "--maxmemory 1gb" in one argument, quoted as in a file
-            name, *values = words_of(option[2:])
-        while at < len(words) and not (begins_directive(words[at]) or (values and words[at].startswith("--"))):
+            name, *values = words_of(option)
+        follows = words[at] if at < len(words) else "--"
+        if not values and name.lower() == "save" and follows.startswith("--"):
+            values = [""]  # a bare --save is "never"
+        elif not values and at < len(words):
+            values = [follows]
+            at += 1
+        while at < len(words) and not words[at].startswith("--"):
             values.append(words[at])
             at += 1
-        if not values and name.lower() == "save":
-            values = [""]  # redis-server takes a bare --save for "never"
         yield name, values
-
-
-def begins_directive(word: str) -> bool:
-    name = word[2:].partition("=")[0].partition(" ")[0].lower() if word.startswith("--") else ""
-    return word in NOT_HERE or name == USER or name in BY_NAME
 
 
 def words_of(line: str) -> list[str]:
@@ -163,7 +167,9 @@ def start_logging(config: Config) -> None:
 
     from perdure.messages import LEVELS, RedisFormatter
 
-    handler = WatchedFileHandler(config.logfile) if config.logfile else logging.StreamHandler()
+    if config.logfile and config.is_set("dir"):
+        os.makedirs(config.dir, mode=0o700, exist_ok=True)
+    handler = WatchedFileHandler(config.at(config.logfile)) if config.logfile else logging.StreamHandler()
     handler.setFormatter(RedisFormatter())
     logger = logging.getLogger("perdure")
     logger.handlers = [handler]

@@ -7,9 +7,9 @@ can have grown. While there is no limit nobody is measured, and `watching` says 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from perdure.clients import memory_of
+from perdure.clients import kept_for, memory_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from perdure.session import Argv, Session
 
 log = logging.getLogger("perdure")
+
+FEW: Final = 200
+SELDOM_MS: Final = 1000
 
 
 class ClientMemory:
@@ -32,6 +35,9 @@ class ClientMemory:
         self._limit = 0
         self.watching = False
         self.evicted = 0
+        self.taken = 0
+        """Bytes that all clients took when they were last looked at, for `maxmemory`."""
+        self._looked_ms = 0
         config.on_change("maxmemory-clients", self.configure)
         config.on_change("maxmemory", self.configure)
         self.configure()
@@ -59,6 +65,17 @@ class ClientMemory:
         self._note(session, taken)
         self._enforce()
         return not session.closing
+
+    def take_stock(self) -> int:
+        """Look at all clients; returns what they take."""
+        self.taken = sum(map(kept_for, self._sessions.values()))
+        return self.taken
+
+    def look_around(self, now_ms: int) -> None:
+        """The same, but more seldom when they are many."""
+        if len(self._sessions) <= FEW or now_ms - self._looked_ms >= SELDOM_MS:
+            self._looked_ms = now_ms
+            self.take_stock()
 
     def forget(self, session: Session) -> None:
         """The client is gone."""

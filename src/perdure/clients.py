@@ -74,10 +74,16 @@ def request_size(argv: Argv) -> int:
 
 def memory_of(session: Session) -> int:
     """Estimated bytes of memory that the client takes."""
+    return kept_for(session) + sum(map(len, session.out))
+
+
+def kept_for(session: Session) -> int:
+    """The same without the replies that leave with this tick, which are no reason to make room."""
+    unsent = session.peer.waiting_bytes if session.peer is not None else 0
     named = len(session.watched) + len(session.channels) + len(session.patterns) + len(session.shard_channels)
     if session.tracking is not None:
         named += len(session.tracking.prefixes)
-    taken = waiting_output(session)[1] + sum(waiting_input(session)) + session.multi_bytes
+    taken = unsent + session.pending_bytes + sum(waiting_input(session)) + session.multi_bytes
     return BARE_CLIENT + NAMED * named + taken
 
 

@@ -9,6 +9,7 @@ Whoever must act on a change registers with `on_change`; everybody else just rea
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
@@ -82,6 +83,7 @@ class Config:
 
     requirepass: str
     enable_debug_command: str
+    enable_protected_configs: str
     acl_pubsub_default: str
     acllog_max_len: int
     aclfile: str
@@ -157,8 +159,10 @@ class Config:
         if directive is None:
             raise ConfigError(name, ELSEWHERE[name]) if name in ELSEWHERE else UnknownDirective(name)
         if len(words) != 1 and not directive.kind.several:  # those that take several take none, too: `save` forgets all
-            raise ConfigError(directive.name, f"needs one value ({directive.kind.shape}), got {len(words) or 'none'}")
-        value = directive.parse(" ".join(words), self.value(directive), startup=True)
+            needs = f"needs one value ({directive.kind.shape}), got {len(words) or 'none'}"
+            raise ConfigError(directive.name, f"wrong number of arguments: {needs}")
+        first = directive.kind.adds_up and directive.name not in self._given
+        value = directive.parse(" ".join(words), () if first else self.value(directive), startup=True)
         setattr(self, directive.attribute, value)
         self._given.add(directive.name)
 
@@ -172,6 +176,10 @@ class Config:
     def is_set(self, name: str) -> bool:
         """Has somebody chosen a value (be it the default one), or is it just the default?"""
         return BY_NAME[name].name in self._given
+
+    def at(self, path: str) -> str:
+        """Where a file of the configuration is. Relative paths are seen from `dir`, if that is set: Redis goes there."""
+        return os.path.abspath(os.path.join(self.dir if self.is_set("dir") else "", path)) if path else ""
 
     # ---- while it runs
 
@@ -196,13 +204,14 @@ class Config:
             if not directive.hidden and matches(name.encode()):
                 yield name, name
 
-    def set(self, pairs: Iterable[tuple[str, str]]) -> None:
+    def set(self, pairs: Iterable[tuple[str, str]], *, protected: bool = False) -> None:
         """Change all of `pairs` or, when one cannot, none. Raises UnknownDirective, ConfigError.
 
+        `protected` ones are changed, too, if whoever asks may do that.
         Listeners run after all values have changed. One that raises ConfigError vetoes: everything is set back and
         the listeners that ran before it are called again, with the old values.
         """
-        wanted = self._checked(pairs)
+        wanted = self._checked(pairs, protected)
         old = {directive: self.value(directive) for directive in wanted}
         changed = [directive for directive, value in wanted.items() if value != old[directive]]
         for directive, value in wanted.items():
@@ -221,7 +230,7 @@ class Config:
                     raise ConfigError(directive.name, veto.why) from None
                 told.append((listener, directive))
 
-    def _checked(self, pairs: Iterable[tuple[str, str]]) -> dict[Directive, object]:
+    def _checked(self, pairs: Iterable[tuple[str, str]], protected: bool) -> dict[Directive, object]:
         """The new value of each directive, in order. Refuses in the order Redis does: names first, then values."""
         named: dict[str, tuple[Directive, str]] = {}
         for name, text in pairs:
@@ -229,7 +238,7 @@ class Config:
             directive = BY_NAME.get(lowered)
             if directive is None:
                 raise UnknownDirective(name)
-            if directive.change != RUNTIME:
+            if directive.change != RUNTIME and not (protected and directive.change == PROTECTED):
                 what = "immutable" if directive.change == STARTUP else "protected"
                 raise ConfigError(lowered, f"can't set {what} config")
             if lowered in named:

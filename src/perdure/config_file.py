@@ -2,7 +2,7 @@
 
 One directive a line, words separated by blanks; `"..."` with escapes (`\\n \\r \\t \\b \\a \\xHH`) or `'...'` hold blanks;
 a line that starts with `#` is a comment. `include path` reads another file in its place, wildcards allowed. Relative
-paths are seen from the directory the server was started in. Later lines win over earlier ones.
+paths of included files are seen from the directory the server was started in. Later lines win over earlier ones.
 
 `rewrite` keeps every comment, blank line and order, and every line whose value still holds, spelled as its author did.
 """
@@ -119,9 +119,16 @@ def _directive_words(raw: str) -> list[str] | None:
 # --------------------------------------------------------------------------------------------------------- rewrite
 
 
-def rewrite(config: Config) -> None:
-    """Make `config.file` say what is true now, whole or not at all, whatever crashes. Raises ConfigError, OSError."""
+def rewrite(config: Config, *, whole: bool = False) -> None:
+    """Make `config.file` say what is true now, all of it or nothing, whatever crashes. Raises ConfigError, OSError.
+
+    `whole`: name every directive, those that have their default, too.
+    """
     text = rewritten(config, _read(config.file) if os.path.exists(config.file) else "")
+    if whole:
+        named = {directive for line in text.split("\n") for directive in [_directive_of(line)]}
+        text += "".join(_line(config, directive) + "\n" for directive in DIRECTIVES if directive not in named)
+        assert not _differing(config, text)
     rewrite_file(config.file, text.encode(ENCODING, "surrogateescape"))
 
 
@@ -134,8 +141,7 @@ def rewritten(config: Config, text: str) -> str:
     result: list[str] = []
     done: set[Directive] = set()
     for line in reversed(lines):
-        words = _directive_words(line)
-        directive = BY_NAME.get(words[0]) if words else None
+        directive = _directive_of(line)
         if directive is None or directive not in changed:
             result.append(line)
         elif directive not in done:
@@ -150,6 +156,11 @@ def rewritten(config: Config, text: str) -> str:
     after = "\n".join(result) + "\n" if result else ""
     assert not _differing(config, after), "a rewritten file must load as what it was written from"
     return after
+
+
+def _directive_of(line: str) -> Directive | None:
+    words = _directive_words(line)
+    return BY_NAME.get(words[0]) if words else None
 
 
 def _new_lines(config: Config, directive: Directive) -> list[str]:

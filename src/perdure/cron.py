@@ -20,6 +20,10 @@ SWEEP_LIMIT: Final = 10
 EVICT_LIMIT: Final = 2000
 DIRTY_SHARE: Final = 8
 """Writers are slowed when dirty entries take more than `maxmemory` and this fraction of it."""
+CACHE_SHARE: Final = 4
+"""However much clients take, data that is also on disk may have this fraction of `maxmemory`."""
+MUCH: Final = 1 << 20
+"""Memory of clients that is worth a second look before data makes room for it."""
 CHECKPOINT_SHARE: Final = 8
 """A checkpoint is asked for when the log is ahead by this fraction of the lag that is allowed."""
 HANDSHAKE_MS: Final = 30_000
@@ -35,7 +39,7 @@ class Timer:
         self._handle: asyncio.Handle = server.loop.call_later(TICK_S, self._run)
 
     def _run(self) -> None:
-        delay = self._job(self._server)
+        delay = TICK_S if self._server.cron_paused else self._job(self._server)
         loop = self._server.loop
         self._handle = loop.call_later(delay, self._run) if delay else loop.call_soon(self._run)
 
@@ -75,6 +79,11 @@ def upkeep(server: Server) -> float:
     records = engine.log
     if not server.in_tick:
         engine.update_time()
+    if server.asked_to_stop:
+        server.stop()
+        return TICK_S
+    if server.config.maxmemory:
+        server.client_memory.look_around(server.dataset.now)
     limit_memory(server)
     check_lag(server)
     if records.prepare_error is not None or server.gate:
@@ -148,23 +157,36 @@ def limit_memory(server: Server) -> None:
     """
     config, dataset = server.config, server.dataset
     server.all_dirty = False
-    if not config.maxmemory or dataset.used <= config.maxmemory:
+    if not config.maxmemory:
+        return
+    room = room_for_data(server)
+    if dataset.used <= room:
         return
     if config.maxmemory_policy != "noeviction":
         began = perf_counter_ns()
         evict_keys(server)
         server.latency.note("eviction-cycle", perf_counter_ns() - began, dataset.now)
-    elif not dataset.evict(config.maxmemory, EVICT_LIMIT):
-        server.all_dirty = dataset.used > config.maxmemory + config.maxmemory // DIRTY_SHARE
+    elif not dataset.evict(room, EVICT_LIMIT):
+        server.all_dirty = dataset.used > room + config.maxmemory // DIRTY_SHARE
         check_lag(server)
+
+
+def room_for_data(server: Server) -> int:
+    """What `maxmemory` leaves for data beside what clients take. A cache keeps some of it in any case."""
+    config = server.config
+    least = config.maxmemory // CACHE_SHARE if config.maxmemory_policy == "noeviction" else 0
+    clients = server.client_memory
+    if clients.taken > MUCH and server.dataset.used > config.maxmemory - clients.taken:
+        clients.take_stock()  # they may have gone since
+    return max(least, config.maxmemory - clients.taken)
 
 
 def evict_keys(server: Server) -> bool:
     """Delete keys by the policy until memory fits; False when nothing more may be deleted."""
     config, dataset = server.config, server.dataset
     policy, volatile = config.maxmemory_policy, config.maxmemory_policy.startswith("volatile")
-    misses = 0
-    while dataset.used > config.maxmemory:
+    misses, room = 0, room_for_data(server)
+    while dataset.used > room:
         rings = [db for db in dataset.databases if db.ring]
         sample = []
         for _ in range(config.maxmemory_samples if rings else 0):

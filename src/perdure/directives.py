@@ -29,6 +29,7 @@ from perdure.value_kinds import (
     Flags,
     Int,
     Kind,
+    MasterAddress,
     Memory,
     MemoryOrPercent,
     Octal,
@@ -120,6 +121,8 @@ SECONDS: Final = Int(0, INT_MAX, "<seconds>")
 BYTES: Final = Memory()
 TEXT: Final = Text()
 PATH: Final = Path()
+FILE: Final = Text("<path>")
+"""Seen from `dir`: see `Config.at`."""
 WORDS: Final = WordList("<word> ...")
 EXIT_FLAGS: Final = Flags("default", "save", "nosave", "now", "force", exclusive=("save", "nosave"))
 WHO_MAY: Final = Choice("no", "yes", "local")
@@ -137,7 +140,7 @@ GROUPS: Final[tuple[Group, ...]] = (
               "error"),
             D("port", PORT, "6379",
               "TCP port; 0 takes a free one, or none when there is a `tls-port`, and prints the one in use"),
-            D("unixsocket", PATH, "", "Path of a Unix socket to listen on as well", change=STARTUP),
+            D("unixsocket", FILE, "", "Path of a Unix socket to listen on as well", change=STARTUP),
             D("unixsocketperm", Octal(), "0", "Permissions of the Unix socket; 0 leaves them to the umask",
               change=STARTUP),
             D("protected-mode", YES_NO, "yes",
@@ -189,7 +192,7 @@ GROUPS: Final[tuple[Group, ...]] = (
             D("acl-pubsub-default", Choice("allchannels", "resetchannels"), "resetchannels",
               "Channels a new ACL user may use"),
             D("acllog-max-len", LONG, "128", "Entries kept by ACL LOG"),
-            D("aclfile", PATH, "", "File of ACL users, instead of `user` lines in the configuration file", change=STARTUP),
+            D("aclfile", FILE, "", "File of ACL users, instead of `user` lines in the configuration file", change=STARTUP),
         ),
     ),
     Group(
@@ -232,8 +235,8 @@ GROUPS: Final[tuple[Group, ...]] = (
         "Process and logging",
         (
             D("daemonize", YES_NO, "no", "Go to the background; with systemd leave it off", change=STARTUP),
-            D("pidfile", PATH, "", "File to write the process id to", change=STARTUP),
-            D("logfile", PATH, "", "File for the server's messages; empty is standard error", change=STARTUP),
+            D("pidfile", FILE, "", "File to write the process id to", change=STARTUP),
+            D("logfile", FILE, "", "File for the server's messages; empty is standard error", change=STARTUP),
             D("loglevel", Choice("debug", "verbose", "notice", "warning"), "notice", "What is worth a message"),
             D("shutdown-timeout", SECONDS, "10", "Seconds a shutdown waits for clients to read their replies"),
         ),
@@ -277,7 +280,9 @@ GROUPS: Final[tuple[Group, ...]] = (
     Group(
         "Snapshots and the append-only file",
         (
-            D("save", SaveRules(), "", "Checkpoints follow `checkpoint-lag`; SAVE and BGSAVE make one at once"),
+            D("save", SaveRules(), "3600 1 300 100 60 10000",
+              "Kept in any case: checkpoints follow `checkpoint-lag` and `checkpoint-interval-ms`, which is sooner; SAVE "
+              "and BGSAVE make one at once"),
             D("appendonly", YES_NO, "yes", "The log is always written; `appendfsync no` is the cheapest it gets"),
             D("dbfilename", FileName("dbfilename"), "dump.rdb", change=PROTECTED),
             D("appendfilename", FileName("appendfilename"), "appendonly.aof", change=STARTUP),
@@ -336,7 +341,7 @@ GROUPS: Final[tuple[Group, ...]] = (
     Group(
         "Replication",
         (
-            D("replicaof", WORDS, "", change=STARTUP, aliases=("slaveof",), only=NO_REPLICATION),
+            D("replicaof", MasterAddress(), "", change=STARTUP, aliases=("slaveof",), only=NO_REPLICATION),
             D("masteruser", TEXT, ""),
             D("masterauth", TEXT, ""),
             D("min-replicas-to-write", COUNT, "0", "There are no replicas: anything but 0 refuses writes",
@@ -414,7 +419,7 @@ GROUPS: Final[tuple[Group, ...]] = (
             D("crash-memcheck-enabled", YES_NO, "yes"),
             D("dynamic-hz", YES_NO, "yes"),
             D("enable-module-command", WHO_MAY, "no", "There are no modules", change=STARTUP),
-            D("enable-protected-configs", WHO_MAY, "no", "`dir` cannot change under a running server at all",
+            D("enable-protected-configs", WHO_MAY, "no", "`dir` cannot change under a running server, whatever it says",
               change=STARTUP),
             D("ignore-warnings", TEXT, ""),
             D("io-threads", Int(1, 128), "1", "One thread runs all commands and all sockets", change=STARTUP),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from perdure import errors, lfu
 from perdure.acl import admission
-from perdure.errors import CountedError, ReplyError
+from perdure.errors import CountedError, ReplyError, TooLong
 from perdure.latency import BUCKETS
 from perdure.pauses import TOLD_ON
 from perdure.registry import Command
@@ -116,6 +116,10 @@ def run(session: Session, command: Command, argv: Argv, again: Callable[[Keyspac
             reply = command.handler(session if command.context else session.db, argv[command.words :])
         else:
             reply = again(session.db)
+    except TooLong as error:
+        if session.peer is not None:  # whoever has a limit for its replies gets what it would get half way
+            server.too_much(session, error.least)
+        reply = ReplyError(error.text)
     except ReplyError as error:
         reply = error.with_traceback(None)  # else this frame and the error hold one another, and nobody collects cycles
     except WrongType:

@@ -28,6 +28,14 @@ class CountedError(ReplyError):
     """One that the statistics know already: a script passes on what a command of its has said."""
 
 
+class TooLong(ReplyError):
+    """The reply would be too long to be made at all: `least` bytes or more."""
+
+    def __init__(self, least: int) -> None:
+        super().__init__("ERR value is out of range")
+        self.least = least
+
+
 def shown(raw: bytes) -> str:
     """An argument as an error message repeats it: the start of it, byte for byte."""
     return raw[:MAX_SHOWN].decode("latin-1")

@@ -111,11 +111,12 @@ def clients(server: Server) -> Lines:
 
 
 def memory(server: Server) -> Lines:
-    used, config = server.dataset.used, server.config
+    data, config = server.dataset.used, server.config
+    clients_bytes = sum(map(memory_of, server.sessions.values()))
+    used = data + server.client_memory.take_stock()
     server.peak_memory = peak = max(server.peak_memory, used)
     rss = resident_bytes()
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    clients_bytes = sum(map(memory_of, server.sessions.values()))
     yield "used_memory", used
     yield "used_memory_human", human(used)
     yield "used_memory_rss", rss
@@ -125,8 +126,8 @@ def memory(server: Server) -> Lines:
     yield "used_memory_peak_perc", f"{100 * used / peak if peak else 100:.2f}%"
     yield "used_memory_overhead", clients_bytes
     yield "used_memory_startup", server.startup_memory
-    yield "used_memory_dataset", used
-    yield "used_memory_dataset_perc", "100.00%"
+    yield "used_memory_dataset", data
+    yield "used_memory_dataset_perc", f"{100 * data / used if used else 100:.2f}%"
     yield "total_system_memory", total
     yield "total_system_memory_human", human(total)
     yield from scripts(server)
@@ -142,8 +143,9 @@ def memory(server: Server) -> Lines:
     yield "mem_aof_buffer", 0
     yield "mem_allocator", "python"
     yield "active_defrag_running", 0
-    yield "lazyfree_pending_objects", len(server.dataset.trash)
-    yield "lazyfreed_objects", 0
+    waiting = len(server.dataset.trash)
+    yield "lazyfree_pending_objects", waiting
+    yield "lazyfreed_objects", max(0, server.dataset.discarded - waiting)
 
 
 def scripts(server: Server) -> Lines:

@@ -91,9 +91,9 @@ class Listeners:
         if config.port or not config.tls_port:
             self._plain, self.port = self._listen(config.port)
         if config.unixsocket:
-            self._unix = [Listener(unix_socket(config.unixsocket, config.tcp_backlog), self._make)]
+            self._unix = [Listener(unix_socket(config.at(config.unixsocket), config.tcp_backlog), self._make)]
             if config.unixsocketperm:
-                os.chmod(config.unixsocket, config.unixsocketperm)
+                os.chmod(config.at(config.unixsocket), config.unixsocketperm)
         for listener in self._plain + self._unix:
             await listener.accept(None)
         for listener in self._tls:
@@ -109,7 +109,7 @@ class Listeners:
         if self._plain:
             yield f"name=tcp{addresses},port={self.port}"
         if self._unix:
-            yield f"name=unix,bind={self._config.unixsocket}"
+            yield f"name=unix,bind={self._config.at(self._config.unixsocket)}"
         if self._tls:
             yield f"name=tls{addresses},port={self.tls_port}"
 

@@ -8,6 +8,8 @@ connection's level waits in `session.pending`, in order.
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from typing import TYPE_CHECKING, Final
 
 from perdure.dispatch import execute_all
@@ -26,6 +28,10 @@ REPLIES_MAX: Final = 1 << 20
 UNREAD_MAX: Final = 256 << 20
 """Bytes of replies that a client may leave unread before it is no longer read from. They are many, because a client may
 well send all of a long pipeline before it reads the first reply: not read from either, both would wait for ever."""
+LARGE: Final = 32 << 10
+"""An argument that is longer is read on in one go."""
+READ_ON_MAX: Final = 4 << 20
+"""Bytes that one client may be read on: the others wait meanwhile."""
 STRANGER_OUTPUT_MAX: Final = 1024
 """Bytes of replies that may wait for a client that has not authenticated."""
 
@@ -75,6 +81,9 @@ class Connection(asyncio.Protocol):
         session.bytes_in += len(data)
         parser = self.parser
         commands = parser.feed(data)
+        wanted = parser.wanted_bytes
+        if wanted and wanted + parser.waiting_bytes > LARGE:
+            commands += self._read_on()
         if server.client_memory.watching and not server.client_memory.measure(session, commands):
             return
         if session.parked is not None or session.backlog:
@@ -90,6 +99,36 @@ class Connection(asyncio.Protocol):
             self.go_on()
             if parser.error is not None:
                 self._protocol_error(parser.error)
+
+    def _read_on(self) -> list[list[bytes]]:
+        """A large argument is under way: take what the kernel has of it in one go, not a piece in each round of the loop.
+
+        Returns the requests that are whole now. It reads the socket behind the loop's back, which holds nothing of it. A
+        client that sends in small pieces waits with the last one until we acknowledge the others (Nagle): do it now.
+        """
+        found: list[list[bytes]] = []
+        room = READ_ON_MAX
+        raw = self.transport.get_extra_info("socket")
+        if raw is None or self.transport.get_extra_info("sslcontext") is not None:
+            return found
+        acknowledged = raw.family == socket.AF_UNIX
+        while room > 0 and self.parser.wanted_bytes:
+            try:
+                data = os.read(raw.fileno(), min(room, self.parser.wanted_bytes))
+            except BlockingIOError:
+                if acknowledged:
+                    break
+                acknowledged = True
+                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+                continue
+            except OSError:
+                break  # which the loop is going to meet
+            if not data:
+                break
+            room -= len(data)
+            self.session.bytes_in += len(data)
+            found += self.parser.feed(data)
+        return found
 
     def eof_received(self) -> bool:
         return False

@@ -410,6 +410,11 @@ class RequestParser:
         """Bytes that could not be parsed yet."""
         return len(self._buffer)
 
+    @property
+    def wanted_bytes(self) -> int:
+        """Bytes that the argument at hand still lacks, as far as it is known how long it is."""
+        return max(0, self._need - len(self._buffer))
+
     # -- the fast path -------------------------------------------------------------------------------------------
 
     def _parse_fast(self, data: bytes, commands: list[list[bytes]]) -> bytes:

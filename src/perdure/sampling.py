@@ -37,7 +37,7 @@ def some(entry: Ordered, names: Collection[bytes], count: int, random: Random) -
     """`count` different elements in no order, or `-count` with repetitions. Raises ReplyError when too many."""
     if count < 0:
         if -count > MAX_CHOICES:
-            raise errors.out_of_range()
+            raise errors.TooLong(-count * len(b"$0\r\n\r\n"))
         if entry.size <= FEW:
             return random.choices([*names], k=-count)
         pick = entry.ordered().pick

@@ -63,6 +63,7 @@ OVERDUE_MS: Final = 2000
 LOAD_STEP_ROWS: Final = 500
 KEPT_OVER_RELOAD: Final = (
     "limits", "scans", "hits", "misses", "expired_keys", "expired_fields", "evicted_keys",
+    "discarded",
 )  # fmt: skip
 """What belongs to the server rather than to the data."""
 LEAST_MEMORY: Final = 64 << 10
@@ -167,6 +168,9 @@ class Server(Hot):
         self.quick_disk = True
         self.pausing = Pause()
         self.active_expire = True
+        self.cron_paused = False
+        self.asked_to_stop = False
+        self.patient = True
         self.skip_checksums = False
         self.stopping: asyncio.Event
         self.exit_code = 0
@@ -189,6 +193,7 @@ class Server(Hot):
         for name in ("maxmemory", "maxmemory-policy", "min-replicas-to-write"):
             config.on_change(name, lambda value: self.update_gate())
         config.on_change("slowlog-max-len", self.slowlog.resize)
+        config.on_change("dir", stays)
         for name in ("slowlog-log-slower-than", "latency-monitor-threshold", "latency-tracking"):
             config.on_change(name, lambda value: self._watch_times())
 
@@ -207,7 +212,7 @@ class Server(Hot):
             command.calls = command.failed = command.rejected = command.nanoseconds = 0
             command.histogram = None
         ds = self.dataset
-        ds.hits = ds.misses = ds.expired_keys = ds.expired_fields = ds.evicted_keys = 0
+        ds.hits = ds.misses = ds.expired_keys = ds.expired_fields = ds.evicted_keys = ds.discarded = 0
 
     # -- lifetime ------------------------------------------------------------------------------------------------
 
@@ -219,7 +224,7 @@ class Server(Hot):
         try:
             await self.listeners.open()
             for number in (signal.SIGTERM, signal.SIGINT):
-                self.loop.add_signal_handler(number, self.stop)
+                self.loop.add_signal_handler(number, self.ask_to_stop, signal.Signals(number).name)
             self.watch_checkpointer()
             timers = cron.start(self)
             gc.collect()
@@ -243,6 +248,13 @@ class Server(Hot):
         """Where clients reach us: the TCP port, or when there is none the one for TLS."""
         return self.listeners.port or self.listeners.tls_port
 
+    def ask_to_stop(self, signal_name: str) -> None:
+        """A signal says so. While timers stand still (DEBUG PAUSE-CRON) it waits, and SHUTDOWN ABORT takes it back."""
+        log.info("%s: shutting down", signal_name)
+        self.asked_to_stop = True
+        if not self.cron_paused:
+            self.stop()
+
     def stop(self, exit_code: int = 0) -> None:
         """Begin to shut down: what was acknowledged is safe, what is under way is finished."""
         self.exit_code = exit_code
@@ -263,14 +275,15 @@ class Server(Hot):
         for session in list(self.sessions.values()):
             if session.peer is not None:
                 session.peer.close()
-        deadline = monotonic() + self.config.shutdown_timeout
+        deadline = monotonic() + (self.config.shutdown_timeout if self.patient else 0)
         while self.sessions and monotonic() < deadline:
             await asyncio.sleep(0.002)
         for session in list(self.sessions.values()):
             self.kill(session)
         await asyncio.sleep(0)
-        if self.config.unixsocket and os.path.exists(self.config.unixsocket):
-            os.unlink(self.config.unixsocket)
+        unix = self.config.at(self.config.unixsocket)
+        if unix and os.path.exists(unix):
+            os.unlink(unix)
 
     def reload(self) -> None:
         """DEBUG RELOAD: close the directory and open it again, as a restart does, the clients staying connected.
@@ -340,7 +353,7 @@ class Server(Hot):
     def _shown_address(self, name: Any) -> str:
         """A socket's name as Redis shows it; all clients of the Unix socket have the same."""
         if not isinstance(name, tuple):
-            return f"{self.config.unixsocket}:0"
+            return f"{self.config.at(self.config.unixsocket)}:0"
         return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
 
     def _why_no_entry(self, session: Session, peer: Any) -> bytes:
@@ -704,7 +717,7 @@ class Server(Hot):
             return False
         if self.config.maxmemory_policy == "noeviction":
             return limit < LEAST_MEMORY
-        made_room = self.dataset.used <= limit or cron.evict_keys(self)
+        made_room = self.dataset.used <= cron.room_for_data(self) or cron.evict_keys(self)
         return limit < LEAST_MEMORY or not made_room
 
     def update_gate(self) -> None:
@@ -809,7 +822,13 @@ class Server(Hot):
         self.reply_to_parked(session, reply)
 
     def reply_to_parked(self, session: Session, reply: Any) -> None:
-        """The wait has ended with this reply."""
+        """The wait has ended with this reply, which the command's handler has no part in."""
+        command = session.last_command
+        if command is not None:
+            command.calls += 1
+            if isinstance(reply, ReplyError):
+                command.failed += 1
+                self.count_error(reply)
         self._answer(session, session.encode(reply))
 
     def _answer(self, session: Session, reply: bytes) -> None:
@@ -875,13 +894,18 @@ class Server(Hot):
         """
         self.caches.flushed()
         databases = self.dataset.databases
-        for mark, sessions in list(self.watchers.items()):
-            for session in list(sessions):
+        moved = []
+        for mark, sessions in self.watchers.items():
+            for session in sessions:
                 index, existed = session.watched[mark]
                 db = databases[index]
-                if db.space == mark[0]:
-                    continue
-                if existed or db.find(mark[1]) is not None:
+                if db.space != mark[0]:
+                    moved.append((session, mark, db, existed, db.find(mark[1]) is not None))
+        if self.dataset.effects:  # what was due there is deleted before anybody watches it
+            finish(self)
+        for session, mark, db, existed, exists in moved:
+            if mark in session.watched:
+                if existed or exists:
                     session.watch_broken = True
                 session.watch_follows(mark, db)
         for session in list(self.wakeups):
@@ -949,6 +973,11 @@ def quoted(raw: bytes) -> str:
     return '"' + "".join(simple.get(b) or (chr(b) if 32 <= b < 127 else f"\\x{b:02x}") for b in raw) + '"'
 
 
+def stays(path: str) -> None:
+    """`dir` was set. Raises ConfigError."""
+    raise ConfigError("", "the data directory cannot change while the server runs: stop it, move the directory, start it")
+
+
 def is_loopback(address: str) -> bool:
     return address.startswith(("127.", "::ffff:127.")) or address == "::1"
 
@@ -997,8 +1026,8 @@ def run(config: Config) -> int:
         return complain(f"the shutdown was not clean, but nothing acknowledged is lost: {error}")
     finally:
         if config.pidfile:
-            remove_file(config.pidfile)
-    log.info("bye: everything is in the tables")
+            remove_file(config.at(config.pidfile))
+    log.info("everything is in the tables, ready to exit, bye bye")
     return code
 
 
@@ -1031,14 +1060,14 @@ def announce(server: Server) -> None:
     config = server.config
     if config.pidfile:
         try:
-            with open(config.pidfile, "w") as file:
+            with open(config.at(config.pidfile), "w") as file:
                 file.write(f"{os.getpid()}\n")
         except OSError as error:
-            log.warning("pidfile %s could not be written: %s", config.pidfile, error.strerror)
+            log.warning("pidfile %s could not be written: %s", config.at(config.pidfile), error.strerror)
     listeners = server.listeners
     if config.port == 0 and server.port:
         print(server.port, flush=True)
     where = [f"port {listeners.port}"] if listeners.port else []
     where += [f"port {listeners.tls_port} for TLS"] if listeners.tls_port else []
-    where += [config.unixsocket] if config.unixsocket else []
+    where += [config.at(config.unixsocket)] if config.unixsocket else []
     log.info("ready on %s, appendfsync %s", ", ".join(where), config.appendfsync)

@@ -286,6 +286,10 @@ class Session:
         """Does the client run on this machine?"""
         return self.address.startswith(("/", "127.", "[::1]"))
 
+    def may(self, allowed: str) -> bool:
+        """Is the client among those for whom something is allowed: `no`, `yes` for all, `local` for this machine's?"""
+        return allowed == "yes" or (allowed == "local" and self.is_local)
+
     @property
     def durability(self) -> Level:
         """The level in force for this connection's replies."""

@@ -42,8 +42,9 @@ def context(config: Config) -> ssl.SSLContext:
     _choose_versions(made, config.tls_protocols)
     _choose_ciphers(made, config)
     if config.tls_dh_params_file:
-        with _blaming("tls-dh-params-file", config.tls_dh_params_file):
-            made.load_dh_params(config.tls_dh_params_file)
+        file = config.at(config.tls_dh_params_file)
+        with _blaming("tls-dh-params-file", file):
+            made.load_dh_params(file)
     if not config.tls_session_caching:
         made.options |= ssl.OP_NO_TICKET
         made.num_tickets = 0
@@ -62,18 +63,19 @@ def _blaming(name: str, file: str) -> Iterator[None]:
 
 
 def _load_certificate(made: ssl.SSLContext, config: Config) -> None:
-    for name, file in (("tls-cert-file", config.tls_cert_file), ("tls-key-file", config.tls_key_file)):
+    certificate, key = config.at(config.tls_cert_file), config.at(config.tls_key_file)
+    for name, file in (("tls-cert-file", certificate), ("tls-key-file", key)):
         if not file:
             raise ConfigError(name, "is needed for TLS")
         with _blaming(name, file):
             open(file, "rb").close()
-    with _blaming("tls-key-file", config.tls_key_file):  # without a password OpenSSL would ask the terminal for one
-        made.load_cert_chain(config.tls_cert_file, config.tls_key_file, lambda: config.tls_key_file_pass)
+    with _blaming("tls-key-file", key):  # without a password OpenSSL would ask the terminal for one
+        made.load_cert_chain(certificate, key, lambda: config.tls_key_file_pass)
 
 
 def _load_authorities(made: ssl.SSLContext, config: Config) -> None:
     made.verify_mode = VERIFY[config.tls_auth_clients]
-    file, directory = config.tls_ca_cert_file, config.tls_ca_cert_dir
+    file, directory = config.at(config.tls_ca_cert_file), config.at(config.tls_ca_cert_dir)
     if file or directory:
         with _blaming("tls-ca-cert-file" if file else "tls-ca-cert-dir", file or directory):
             made.load_verify_locations(file or None, directory or None)

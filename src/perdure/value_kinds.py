@@ -44,6 +44,8 @@ class Kind(Generic[T]):
     """Text to value and back. `several` kinds take more than one word of a line, joined here by single spaces."""
 
     several = False
+    adds_up = False
+    """Lines of a file add up, beginning with nothing: the default is for files without any."""
 
     def __init__(self, shape: str) -> None:
         self.shape = shape
@@ -229,6 +231,25 @@ class WordList(Kind[Words]):
         return " ".join(map(str, value))
 
 
+class MasterAddress(WordList):
+    """A host and a port, or nothing."""
+
+    def __init__(self) -> None:
+        super().__init__("<host> <port>")
+
+    def parse(self, text: str, current: Words) -> Words:
+        words = super().parse(text, current)
+        if not words or [word.lower() for word in words] == ["no", "one"]:
+            return ()
+        if len(words) != 2:
+            raise BadValue("wrong number of arguments")
+        try:
+            within(strict_int(words[1]), 0, 65535)
+        except BadValue:
+            raise BadValue("Invalid master port") from None
+        return words
+
+
 class Percentiles(Kind[tuple[float, ...]]):
     several = True
 
@@ -252,6 +273,7 @@ class SaveRules(Kind[SavePoints]):
     """`<seconds> <changes>` pairs. In a file each line adds its pairs; an empty one forgets those before it."""
 
     several = True
+    adds_up = True
 
     def __init__(self) -> None:
         super().__init__("<seconds> <changes> ... | ''")

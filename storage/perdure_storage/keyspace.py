@@ -473,6 +473,7 @@ class Keyspace:
                 ds.effects.append((fx.DELETE, old, entry.key, entry.due, entry.id, int(entry.kind)))
         ds.trash.append(self.hot)
         ds.trash.append(self.ring)
+        ds.discarded += len(self.hot)
         ds.spaces.pop(old, None)
         self.space = ds.new_space()
         ds.spaces[self.space] = self
@@ -735,6 +736,8 @@ class Dataset:
         self.tick = 0
         self.hits = self.misses = self.loads = 0
         self.expired_keys = self.expired_fields = self.evicted_keys = self.dropped = 0
+        self.discarded = 0
+        """Objects that were too large to be freed at once."""
         self.keep_expired = False
         self.hold_expired = False
         """While nothing may change: keys whose time has come are not there, but stay."""
@@ -921,6 +924,7 @@ class Dataset:
         """A large value is freed later, in slices."""
         if isinstance(entry, Collection) and entry.size > BIG:
             self.trash.extend(entry.contents())
+            self.discarded += 1
 
     def free_some(self) -> bool:
         """Free a slice of what was thrown away, then of tombstones that hide nothing any more; True when there is more."""

@@ -553,6 +553,20 @@ def test_the_acl_file_is_read_at_the_start_saved_and_loaded(start_perdure: Start
     assert admin.ask("ACL", "LOAD").args[0].endswith("No such file or directory")
 
 
+def test_a_relative_path_is_seen_from_the_data_directory(start_perdure: StartPerdure, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    path = tmp_path / "data" / "users.acl"
+    path.write_text(ALICE)
+    client = start_perdure("--aclfile", "users.acl", "--logfile", "server.log", "--unixsocket", "sock").connect()
+    assert client.ask("ACL", "USERS") == [b"alice", b"default"]
+    assert client.ask("CONFIG", "GET", "aclfile") == [b"aclfile", b"users.acl"]
+    assert client.ask("ACL", "DELUSER", "alice") == 1
+    assert client.ask("ACL", "SAVE") == b"OK"
+    assert b"alice" not in path.read_bytes()
+    assert (tmp_path / "data" / "server.log").exists()
+    assert (tmp_path / "data" / "sock").exists()
+
+
 def test_loading_closes_the_client_that_asks_after_its_reply(start_perdure: StartPerdure, tmp_path: Path) -> None:
     path = tmp_path / "users.acl"
     path.write_text("user alice on nopass +@all\nuser default off\n")

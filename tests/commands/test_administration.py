@@ -7,7 +7,7 @@ import signal
 import time
 
 import pytest
-from tests.commands.dialogue import play
+from tests.commands.dialogue import play, until
 from tests.conftest import PerdureServer, RealRedis, RedisError, StartPerdure
 
 SCRIPTS = {
@@ -262,3 +262,79 @@ def test_shutdown_keeps_what_others_were_told(start_perdure: StartPerdure) -> No
     assert client.closed()
     assert server.stop(signal.SIGCONT) == 0
     assert start_perdure().connect().ask("DBSIZE") == 50
+
+
+def test_a_signal_can_be_taken_back_while_nothing_moves(start_perdure: StartPerdure) -> None:
+    server = start_perdure("--enable-debug-command", "yes")
+    client = server.connect()
+    assert client.ask("SHUTDOWN", "ABORT") == RedisError("ERR No shutdown in progress.")
+    assert client.ask("DEBUG", "PAUSE-CRON", "1") == b"OK"
+    server.process.send_signal(signal.SIGTERM)
+    until(lambda: "SIGTERM" in server.log)
+    assert client.ask("SHUTDOWN", "ABORT") == b"OK"
+    assert client.ask("SHUTDOWN", "ABORT") == RedisError("ERR No shutdown in progress.")
+    assert client.ask("DEBUG", "PAUSE-CRON", "0") == b"OK"
+    time.sleep(0.3)
+    assert client.ask("PING") == b"PONG"
+    assert "Shutdown manually aborted" in server.log
+    client.ask("DEBUG", "PAUSE-CRON", "1")
+    server.process.send_signal(signal.SIGTERM)
+    until(lambda: server.log.count("SIGTERM") == 2)
+    client.ask("DEBUG", "PAUSE-CRON", "0")
+    assert server.process.wait(timeout=10) == 0
+
+
+def test_shutdown_now_does_not_wait_for_those_who_do_not_read(start_perdure: StartPerdure) -> None:
+    server = start_perdure("--appendfsync", "no")
+    client, deaf = server.connect(), server.connect()
+    client.ask("SETRANGE", "k", 50_000_000, "x")
+    deaf.send("GET", "k")
+    time.sleep(0.1)
+    began = time.monotonic()
+    client.send("SHUTDOWN", "NOW")
+    assert server.process.wait(timeout=9) == 0
+    assert time.monotonic() - began < 5
+
+
+# -- what is counted -----------------------------------------------------------------------------------------------
+
+
+def test_a_client_that_is_unblocked_with_an_error_has_had_one(
+    perdure_server: PerdureServer, perdure: RealRedis
+) -> None:
+    perdure.ask("CONFIG", "RESETSTAT")
+    waiting = perdure_server.connect()
+    number = waiting.ask("CLIENT", "ID")
+    waiting.send("BLPOP", "nothing", "0")
+    until(lambda: told(perdure, "clients")["blocked_clients"] == "1")
+    assert perdure.ask("CLIENT", "UNBLOCK", number, "ERROR") == 1
+    assert isinstance(waiting.read(), RedisError)
+    info = told(perdure, "all")
+    assert info["errorstat_UNBLOCKED"] == "count=1"
+    assert info["total_error_replies"] == "1"
+    assert re.fullmatch(r"calls=1,.*,rejected_calls=0,failed_calls=1", info["cmdstat_blpop"])
+    waiting.ask("BLPOP", "nothing", "0.01")
+    assert re.fullmatch(r"calls=2,.*,rejected_calls=0,failed_calls=1", told(perdure, "all")["cmdstat_blpop"])
+    waiting.close()
+
+
+def test_what_is_freed_later_is_counted(perdure: RealRedis) -> None:
+    perdure.ask("CONFIG", "RESETSTAT")
+    perdure.ask("RPUSH", "large", *range(20_000))
+    perdure.ask("RPUSH", "small", *range(10))
+    perdure.ask("UNLINK", "large", "small")
+    until(lambda: told(perdure, "memory")["lazyfree_pending_objects"] == "0")
+    assert told(perdure, "memory")["lazyfreed_objects"] == "1"
+    perdure.ask("MSET", "a", 1, "b", 2)
+    perdure.ask("FLUSHALL", "ASYNC")
+    until(lambda: told(perdure, "memory")["lazyfree_pending_objects"] == "0")
+    assert int(told(perdure, "memory")["lazyfreed_objects"]) >= 3
+
+
+def test_used_memory_is_that_of_data_and_of_clients(perdure_server: PerdureServer, perdure: RealRedis) -> None:
+    info = told(perdure, "memory")
+    assert int(info["used_memory"]) == int(info["used_memory_dataset"]) + int(info["used_memory_overhead"])
+    other = perdure_server.connect()
+    other.socket.sendall(b"*1\r\n$100000\r\n" + b"x" * 90_000)
+    until(lambda: int(told(perdure, "memory")["used_memory"]) > int(info["used_memory"]) + 90_000)
+    other.close()

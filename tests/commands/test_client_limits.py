@@ -211,3 +211,28 @@ def test_keys_whose_time_comes_in_a_pause_are_gone_but_not_deleted(perdure: Real
     perdure.ask("CLIENT", "UNPAUSE")
     until(lambda: count(perdure, b"expired_keys") == before + 1)
     assert perdure.ask("DBSIZE") == 0
+
+
+def test_a_reply_that_could_not_even_be_made_is_beyond_the_hard_limit(start_perdure: StartPerdure) -> None:
+    server = start_perdure("--client-output-buffer-limit", "normal 1000000 0 0", "--appendfsync", "no")
+    watcher, client = server.connect(), server.connect()
+    client.ask("HSET", "h", "f", "v")
+    client.send("HRANDFIELD", "h", -999999999)
+    assert client.closed()
+    assert count(watcher, b"client_output_buffer_limit_disconnections") == 1
+    assert watcher.ask("CONFIG", "SET", "client-output-buffer-limit", "normal 0 0 0") == b"OK"
+    assert watcher.ask("HRANDFIELD", "h", -999999999) == RedisError("ERR value is out of range")
+
+
+# -- requests ------------------------------------------------------------------------------------------------------
+
+
+def test_a_large_argument_may_come_in_any_pieces(start_perdure: StartPerdure) -> None:
+    client = start_perdure("--appendfsync", "no").connect()
+    value = bytes(range(256)) * 4000
+    request = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n%b\r\n*1\r\n$4\r\nPING\r\n" % (len(value), value)
+    for size in (4096, 33_000, 300_000, len(request)):
+        for start in range(0, len(request), size):
+            client.socket.sendall(request[start : start + size])
+        assert (client.read(), client.read()) == (b"OK", b"PONG")
+        assert client.ask("GET", "k") == value

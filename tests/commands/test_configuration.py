@@ -21,7 +21,7 @@ def ctx() -> Any:
     resets: list[int] = []
     acl = SimpleNamespace(tell_config=lambda: None)
     server = SimpleNamespace(config=Config(), acl=acl, reset_stats=lambda: resets.append(1), resets=resets)
-    return SimpleNamespace(server=server)
+    return SimpleNamespace(server=server, may=lambda allowed: allowed == "yes")
 
 
 def refused(ctx: Any, *args: bytes) -> str:
@@ -53,6 +53,14 @@ def test_set_refuses_as_redis_does(ctx: Any) -> None:
     assert refused(ctx, b"hz", b"1", b"hz", b"1") == (
         "ERR CONFIG SET failed (possibly related to argument 'hz') - duplicate parameter"
     )
+
+
+def test_protected_ones_change_for_those_who_may(ctx: Any) -> None:
+    assert refused(ctx, b"dbfilename", b"x") == (
+        "ERR CONFIG SET failed (possibly related to argument 'dbfilename') - can't set protected config"
+    )
+    ctx.server.config.load("enable-protected-configs", ["yes"])
+    assert configuration.config_set(ctx, [b"dbfilename", b"x"]) == "OK"
 
 
 def test_resetstat_resets(ctx: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 from tests.commands.dialogue import play
@@ -34,6 +35,30 @@ SCRIPTS = {
         1 DEBUG LOG hello
         1 DEBUG RELOAD
         1 DEBUG STRINGMATCH-LEN 10
+    """,
+    "debug populate": """
+        1 SET pre:2 kept
+        1 DEBUG POPULATE 3
+        1 MGET key:0 key:2 key:3
+        1 DEBUG POPULATE 4 pre 12
+        1 MGET pre:0 pre:2 pre:3
+        1 DEBUG POPULATE 1 short 3
+        1 GET short:0
+        1 DEBUG POPULATE 2001 many 1
+        1 DBSIZE
+        1 DEBUG POPULATE x
+        1 DEBUG POPULATE -1
+    """,
+    "numbers that are shared": """
+        1 SET k 12
+        1 OBJECT REFCOUNT k
+        1 CONFIG SET maxmemory 1gb
+        1 OBJECT REFCOUNT k
+        1 CONFIG SET maxmemory-policy allkeys-lru
+        1 SET k 12
+        1 OBJECT REFCOUNT k
+        1 CONFIG SET maxmemory-policy noeviction maxmemory 0
+        1 DEL k
     """,
     "debug protocol": """
         1 DEBUG PROTOCOL string
@@ -208,3 +233,16 @@ def test_internals_and_what_else(perdure: RealRedis) -> None:
     for command in ("DEBUG", "SLOWLOG", "CLIENT"):
         assert perdure.ask(command, "HELP")[-1].strip() == b"Print this help."
     assert isinstance(perdure.ask("MODULE", "LOAD", "x"), RedisError)
+
+
+def test_the_whole_configuration_is_written_down(start_perdure: StartPerdure, tmp_path: Path) -> None:
+    path = tmp_path / "perdure.conf"
+    path.write_text("enable-debug-command local\nsave 900 1\n")
+    client = start_perdure(file=str(path)).connect()
+    assert client.ask("CONFIG", "SET", "hz", "20") == b"OK"
+    assert client.ask("DEBUG", "CONFIG-REWRITE-FORCE-ALL") == b"OK"
+    lines = path.read_text().splitlines()
+    assert lines[:2] == ["enable-debug-command local", "save 900 1"]
+    assert {"hz 20", "maxmemory 0", 'requirepass ""'} <= set(lines)
+    assert client.ask("CONFIG", "REWRITE") == b"OK"
+    assert path.read_text().splitlines() == lines

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.commands.dialogue import play
+from tests.commands.dialogue import play, until
 from tests.conftest import StartPerdure
 
 NO_ROOM = """
@@ -30,3 +30,18 @@ def test_a_small_cache_refuses_nothing(start_perdure: StartPerdure) -> None:
     for number in range(2000):
         assert client.ask("SET", f"key:{number}", "x" * 100) == b"OK"
     assert client.ask("GET", "key:0") == b"x" * 100
+
+
+def test_data_makes_room_for_what_clients_take(start_perdure: StartPerdure) -> None:
+    server = start_perdure("--maxmemory", "3mb", "--maxmemory-policy", "allkeys-lru", "--appendfsync", "no")
+    client, deaf = server.connect(), server.connect()
+    for number in range(20):
+        client.ask("SETRANGE", f"key:{number}", 99_999, "x")
+    assert client.ask("DBSIZE") == 20
+    deaf.socket.sendall(b"*1\r\n$2000001\r\n" + b"x" * 2_000_000)
+    until(lambda: client.ask("DBSIZE") < 15)
+    deaf.close()
+    until(lambda: b"\r\nconnected_clients:1\r\n" in client.ask("INFO", "clients"))
+    for number in range(20):
+        client.ask("SETRANGE", f"key:{number}", 99_999, "x")
+    assert client.ask("DBSIZE") == 20

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.commands.dialogue import play
+from tests.commands.dialogue import play, until
 from tests.conftest import PerdureServer, RealRedis
 
 SCRIPTS = {
@@ -187,6 +187,31 @@ SCRIPTS = {
         1 GET k
         2 GET k
     """,
+    "SWAPDB does not touch what was in neither but for its time": """
+        3 DEBUG SET-ACTIVE-EXPIRE 0
+        1 SET k 1 PX 5
+        3 DEBUG SLEEP 0.02
+        2 SELECT 1
+        2 WATCH k
+        1 SWAPDB 0 1
+        2 MULTI
+        2 PING
+        2 EXEC
+        3 DEBUG SET-ACTIVE-EXPIRE 1
+    """,
+    "SWAPDB of two keys whose time has come": """
+        3 DEBUG SET-ACTIVE-EXPIRE 0
+        2 SELECT 1
+        1 SET k 1 PX 5
+        2 SET k 1 PX 5
+        3 DEBUG SLEEP 0.02
+        2 WATCH k
+        1 SWAPDB 0 1
+        2 MULTI
+        2 PING
+        2 EXEC
+        3 DEBUG SET-ACTIVE-EXPIRE 1
+    """,
     "SWAPDB within a transaction": """
         1 SET k 1
         1 MULTI
@@ -240,3 +265,11 @@ def lsn(client: RealRedis) -> int:
     number = flat[flat.index(b"written") + 1]
     assert isinstance(number, int)
     return number
+
+
+def test_tables_are_compacted_when_the_transaction_is_over(perdure: RealRedis) -> None:
+    until(lambda: b"aof_rewrite_in_progress:0" in perdure.ask("INFO", "persistence"))
+    for words in (("MULTI",), ("SET", "k", 1), ("BGREWRITEAOF",)):
+        perdure.ask(*words)
+    assert perdure.ask("EXEC") == [b"OK", b"Background append only file rewriting scheduled"]
+    until(lambda: b"aof_rewrite_in_progress:0" in perdure.ask("INFO", "persistence"))

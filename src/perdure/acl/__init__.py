@@ -64,7 +64,7 @@ class Acl:
             except BadAclFile as bad:
                 raise ConfigError("aclfile", str(bad)) from None
             except OSError as error:
-                raise ConfigError("aclfile", f"cannot read {self.config.aclfile}: {error.strerror}") from None
+                raise ConfigError("aclfile", f"cannot read {error.filename}: {error.strerror}") from None
         for name, words in self.config.users.items():
             self.add(self.configured(name, words))
 
@@ -128,7 +128,7 @@ class Acl:
 
     def read_file(self) -> bytes:
         """Raises OSError."""
-        with open(self.config.aclfile, "rb") as file:
+        with open(self.config.at(self.config.aclfile), "rb") as file:
             return file.read()
 
     def load(self, text: bytes) -> list[User]:

@@ -184,7 +184,7 @@ def acl_save(ctx: Session, args: Args) -> Reply:
     """Write the users to the ACL file, whole or not at all."""
     path = acl_file(ctx)
     try:
-        rewrite_file(path, b"".join(line + b"\n" for line in ctx.server.acl.lines()))
+        rewrite_file(ctx.server.config.at(path), b"".join(line + b"\n" for line in ctx.server.acl.lines()))
     except OSError as error:
         raise ReplyError(f"ERR There was an error trying to save the ACLs: {path}: {error.strerror}") from None
     return "OK"

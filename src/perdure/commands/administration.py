@@ -6,6 +6,7 @@ AOF is one of the log.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from perdure import errors
@@ -31,6 +32,8 @@ from perdure.session import Park, Session
 
 if TYPE_CHECKING:
     from perdure.server import Server
+
+log = logging.getLogger("perdure")
 
 COMMANDS = Family("server", context=True)
 WAITING = Family("generic", context=True)
@@ -155,8 +158,16 @@ def bgrewriteaof(ctx: Session, args: Args) -> Reply:
     engine = ctx.server.engine
     if engine.compacting:
         raise ReplyError("ERR Background append only file rewriting already in progress")
+    if ctx.in_exec:  # the rest of the transaction comes first
+        ctx.server.loop.call_soon(compact_unless_busy, ctx.server)
+        return "Background append only file rewriting scheduled"
     engine.compact()
     return "Background append only file rewriting started"
+
+
+def compact_unless_busy(server: Server) -> None:
+    if not server.engine.compacting:
+        server.engine.compact()
 
 
 # -- waiting for safety --------------------------------------------------------------------------------------------
@@ -243,16 +254,25 @@ def waitaof(ctx: Session, args: Args) -> Reply | Park:
     complexity="O(N) where N is what has changed since the last checkpoint",
 )
 def shutdown(ctx: Session, args: Args) -> Reply | Park:
-    """Stop the server. What was acknowledged is kept in any case, NOSAVE too."""
+    """Stop the server. What was acknowledged is kept in any case, NOSAVE too.
+
+    NOW does not wait for clients to take their replies; FORCE is for saves that fail. ABORT takes back what a signal has
+    asked for, if it has not begun.
+    """
     words = {each.upper() for each in args}
     if not words <= {b"NOSAVE", b"SAVE", b"NOW", b"FORCE", b"ABORT"} or words >= {b"NOSAVE", b"SAVE"}:
         raise errors.syntax()
     if b"ABORT" in words:
         if len(words) > 1:
             raise errors.syntax()
-        raise ReplyError("ERR No shutdown in progress.")
+        if not ctx.server.asked_to_stop or ctx.server.stopping.is_set():
+            raise ReplyError("ERR No shutdown in progress.")
+        ctx.server.asked_to_stop = False
+        log.warning("Shutdown manually aborted")
+        return "OK"
     if ctx.server.stage.run is not None:
         ctx.server.stage.abandon(saving=b"NOSAVE" not in words)
+    ctx.server.patient = b"NOW" not in words
     ctx.server.stop()
     return Park("shutdown")
 

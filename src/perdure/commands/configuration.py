@@ -57,7 +57,8 @@ def config_set(ctx: Session, args: Args) -> Reply:
         raise errors.syntax()
     words = [text(word) for word in args]
     try:
-        ctx.server.config.set(zip(words[::2], words[1::2], strict=True))
+        config = ctx.server.config
+        config.set(zip(words[::2], words[1::2], strict=True), protected=ctx.may(config.enable_protected_configs))
     except UnknownDirective as bad:
         raise ReplyError(f"ERR Unknown option or number of arguments for CONFIG SET - '{shown(bad.unknown)}'") from None
     except ConfigError as bad:
@@ -77,12 +78,17 @@ def config_resetstat(ctx: Session, args: Args) -> Reply:
 @COMMANDS.command("CONFIG REWRITE", ADMIN | NOSCRIPT | LOADING | STALE, since="2.8.0", complexity="O(1)")
 def config_rewrite(ctx: Session, args: Args) -> Reply:
     """Write the present values into the configuration file, keeping its comments and order."""
+    return write_config(ctx)
+
+
+def write_config(ctx: Session, *, whole: bool = False) -> Reply:
+    """Rewrite the configuration file; `whole`: with all parameters."""
     config = ctx.server.config
     if not config.file:
         raise ReplyError("ERR The server is running without a config file")
     ctx.server.acl.tell_config()
     try:
-        rewrite(config)
+        rewrite(config, whole=whole)
     except ConfigError as bad:
         raise ReplyError(f"ERR Rewriting config file: {bad}") from None
     except OSError as error:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from perdure import errors
 from perdure.args import Words, integer, number
 from perdure.clients import memory_of
+from perdure.commands.configuration import write_config
 from perdure.errors import ReplyError
 from perdure.globs import compile_glob
 from perdure.info import resident_bytes
@@ -29,6 +30,8 @@ COMMANDS = Family("server", context=True)
 CLUSTER = Family("cluster", context=True)
 
 SLOTS: Final = 16384
+POPULATED_AT_ONCE: Final = 1000
+"""Keys of DEBUG POPULATE that are one batch of the log."""
 ADMIN_ANYTIME: Final = ADMIN | LOADING | STALE
 
 # -- SLOWLOG -------------------------------------------------------------------------------------------------------
@@ -234,6 +237,8 @@ DEBUG_HELP: Final = (
     "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "CHANGE-REPL-ID",
     "    Give the server another replication id.",
+    "CONFIG-REWRITE-FORCE-ALL",
+    "    As CONFIG REWRITE, with all parameters, those that have their default, too.",
     "DIGEST",
     "    Forty hex digits that are equal for equal data, wherever it is kept.",
     "DIGEST-VALUE <key> [<key> ...]",
@@ -246,6 +251,10 @@ DEBUG_HELP: Final = (
     "    Write a message to the server's log.",
     "OBJECT <key>",
     "    What is known about a key's value.",
+    "PAUSE-CRON <0|1>",
+    "    Whether the timers stand still: nothing expires, no checkpoint begins, a signal does not stop the server.",
+    "POPULATE <count> [<prefix>] [<size>]",
+    "    Make so many strings `prefix:number`, `key:number` without one, each of `size` bytes if that is given.",
     "PROTOCOL <type>",
     "    A reply of that type: string, integer, double, null, array, set, map, push, verbatim, true, false, bignum.",
     "RELOAD",
@@ -272,8 +281,7 @@ NOT_ALLOWED: Final = (
                   complexity="Depends on subcommand.", arity=-2)  # fmt: skip
 def debug(ctx: Session, args: Args) -> Reply:
     """Look and reach inside, for tests."""
-    allowed = ctx.server.config.enable_debug_command
-    if allowed == "no" or (allowed == "local" and not ctx.is_local):
+    if not ctx.may(ctx.server.config.enable_debug_command):
         raise ReplyError(NOT_ALLOWED)
     word = args[0].upper().decode("latin-1")
     found = DEBUG.get(word)
@@ -323,6 +331,30 @@ def debug_object(ctx: Session, args: Args) -> Reply:
 
 def debug_set_active_expire(ctx: Session, args: Args) -> Reply:
     ctx.server.active_expire = args[0] != b"0"
+    return "OK"
+
+
+def debug_pause_cron(ctx: Session, args: Args) -> Reply:
+    ctx.server.cron_paused = args[0] != b"0"
+    return "OK"
+
+
+def debug_populate(ctx: Session, args: Args) -> Reply:
+    count, size = (integer(each, errors.must_be_positive) for each in (args[0], args[2] if len(args) > 2 else b"0"))
+    prefix = args[1] if len(args) > 1 else b"key"
+    if count < 0 or size < 0:
+        raise errors.must_be_positive()
+    if size > ctx.server.config.proto_max_bulk_len:
+        raise errors.out_of_range()
+    db = ctx.db
+    for at in range(count):
+        key, value = b"%b:%d" % (prefix, at), b"value:%d" % at
+        if db.find(key) is None:
+            db.set_string(key, value.ljust(size, b"\0")[:size] if size else value)
+        if at % POPULATED_AT_ONCE == 0 and not ctx.in_exec:
+            failure = ctx.server.finish()
+            if failure is not None:
+                raise failure
     return "OK"
 
 
@@ -423,12 +455,17 @@ def debug_ok(ctx: Session, args: Args) -> Reply:
     return "OK"
 
 
+def debug_rewrite_config(ctx: Session, args: Args) -> Reply:
+    return write_config(ctx, whole=True)
+
+
 def debug_help(ctx: Session, args: Args) -> Reply:
     return list(DEBUG_HELP)
 
 
 DEBUG: Final[dict[str, tuple[range, Callable[[Session, Args], Reply]]]] = {
     "CHANGE-REPL-ID": (range(1), debug_change_repl_id),
+    "CONFIG-REWRITE-FORCE-ALL": (range(1), debug_rewrite_config),
     "DICT-RESIZING": (range(1, 2), debug_ok),
     "DIGEST": (range(1), debug_digest),
     "DIGEST-VALUE": (range(1 << 30), debug_digest_value),
@@ -439,7 +476,8 @@ DEBUG: Final[dict[str, tuple[range, Callable[[Session, Args], Reply]]]] = {
     "LOADAOF": (range(1), debug_reload),
     "LOG": (range(1, 2), debug_log),
     "OBJECT": (range(1, 3), debug_object),
-    "PAUSE-CRON": (range(1, 2), debug_ok),
+    "PAUSE-CRON": (range(1, 2), debug_pause_cron),
+    "POPULATE": (range(1, 4), debug_populate),
     "PROTOCOL": (range(1, 2), debug_protocol),
     "QUICKLIST-PACKED-THRESHOLD": (range(1, 2), debug_ok),
     "RELOAD": (range(4), debug_reload),

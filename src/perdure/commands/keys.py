@@ -426,6 +426,9 @@ def object_refcount(db: Keyspace, args: Args) -> Reply:
     entry = _there(db, args[0])
     if entry is None:
         return None
+    limits = db.ds.limits
+    if limits.maxmemory and limits.maxmemory_policy.endswith(("lru", "lfu")):  # each has a clock of its own then
+        return 1
     number = to_integer(entry.value) if type(entry) is String and entry.encoding() == "int" else None
     return SHARED_REFERENCES if number is not None and 0 <= number < SHARED else 1
 

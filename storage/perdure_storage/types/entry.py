@@ -45,7 +45,7 @@ class Kind(IntEnum):
 
 class Limits(Protocol):
     """Up to which sizes Redis would keep values in a compact form. What OBJECT ENCODING answers depends on it, and how
-    much of a stream `~` trims at a time. And what OBJECT FREQ depends on."""
+    much of a stream `~` trims at a time. And what OBJECT FREQ and REFCOUNT depend on."""
 
     hash_max_listpack_entries: int
     hash_max_listpack_value: int
@@ -55,6 +55,7 @@ class Limits(Protocol):
     stream_node_max_entries: int
     stream_node_max_bytes: int
     hll_sparse_max_bytes: int
+    maxmemory: int
     maxmemory_policy: str
     lfu_decay_time: int
 
@@ -70,6 +71,7 @@ class DefaultLimits:
     stream_node_max_entries = 100
     stream_node_max_bytes = 4096
     hll_sparse_max_bytes = 3000
+    maxmemory = 0
     maxmemory_policy = "noeviction"
     lfu_decay_time = 1
 
