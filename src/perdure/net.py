@@ -112,7 +112,7 @@ class Connection(asyncio.Protocol):
         if raw is None or self.transport.get_extra_info("sslcontext") is not None:
             return found
         acknowledged = raw.family == socket.AF_UNIX
-        while room > 0 and self.parser.wanted_bytes:
+        while room > 0 and self.parser.wanted_bytes and self.parser.error is None:
             try:
                 data = os.read(raw.fileno(), min(room, self.parser.wanted_bytes))
             except BlockingIOError:

@@ -51,6 +51,8 @@ from perdure_storage.wal import Log
 MAX_STRING: Final = 512 << 20
 BIG: Final = 1000
 """A collection of more elements is freed in slices, and loaded in steps where the caller can wait."""
+SMALL: Final = 64
+"""One of up to so many is not counted among those that are freed later, as with Redis."""
 FREE_SLICE: Final = 500
 FEW: Final = 1000
 """So many keys can be listed to choose one at random."""
@@ -737,7 +739,7 @@ class Dataset:
         self.hits = self.misses = self.loads = 0
         self.expired_keys = self.expired_fields = self.evicted_keys = self.dropped = 0
         self.discarded = 0
-        """Objects that were too large to be freed at once."""
+        """Objects of which something is freed later: in memory, or just their rows."""
         self.keep_expired = False
         self.hold_expired = False
         """While nothing may change: keys whose time has come are not there, but stay."""
@@ -922,9 +924,10 @@ class Dataset:
 
     def discard(self, entry: Any) -> None:
         """A large value is freed later, in slices."""
-        if isinstance(entry, Collection) and entry.size > BIG:
-            self.trash.extend(entry.contents())
+        if isinstance(entry, Collection) and entry.size > SMALL:
             self.discarded += 1
+            if entry.size > BIG:
+                self.trash.extend(entry.contents())
 
     def free_some(self) -> bool:
         """Free a slice of what was thrown away, then of tombstones that hide nothing any more; True when there is more."""
