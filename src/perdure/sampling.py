@@ -33,11 +33,16 @@ def one(entry: Ordered, names: Collection[bytes], random: Random) -> bytes:
     return next(islice(names, random.randrange(entry.size), None))
 
 
+def check_count(count: int) -> None:
+    """Can `-count` elements be returned? Raises ReplyError."""
+    if -count > MAX_CHOICES:
+        raise errors.TooLong(-count * len(b"$0\r\n\r\n"))
+
+
 def some(entry: Ordered, names: Collection[bytes], count: int, random: Random) -> list[bytes]:
     """`count` different elements in no order, or `-count` with repetitions. Raises ReplyError when too many."""
     if count < 0:
-        if -count > MAX_CHOICES:
-            raise errors.TooLong(-count * len(b"$0\r\n\r\n"))
+        check_count(count)
         if entry.size <= FEW:
             return random.choices([*names], k=-count)
         pick = entry.ordered().pick

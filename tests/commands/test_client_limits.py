@@ -221,7 +221,10 @@ def test_a_reply_that_could_not_even_be_made_is_beyond_the_hard_limit(start_perd
     assert client.closed()
     assert count(watcher, b"client_output_buffer_limit_disconnections") == 1
     assert watcher.ask("CONFIG", "SET", "client-output-buffer-limit", "normal 0 0 0") == b"OK"
-    assert watcher.ask("HRANDFIELD", "h", -999999999) == RedisError("ERR value is out of range")
+    watcher.ask("ZADD", "z", 1, "m")
+    for words in (("HRANDFIELD", "h"), ("ZRANDMEMBER", "z")):
+        assert watcher.ask(*words, -999999999) == RedisError("ERR value is out of range")
+    assert watcher.ask("ZRANDMEMBER", "nothing", -999999999) == []
 
 
 # -- requests ------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from functools import partial
 from math import inf
 from typing import Any, Final, TypeAlias
 
-from perdure import errors
+from perdure import errors, sampling
 from perdure.args import INT_MAX, ScanOptions, Words, integer, integer_between, number, timeout_ms, to_number
 from perdure.args import cursor as parse_cursor
 from perdure.errors import ReplyError
@@ -769,10 +769,8 @@ def _pop_first(db: Keyspace, keys: Args, highest: bool, count: int) -> list[Repl
 
 # -- random members, pages -----------------------------------------------------------------------------------------
 
-MAX_RANDOM: Final = 10_000_000
 PACKED_SCORE_MAX: Final = float(1 << 62)
 """Up to here Redis looks whether a score is whole when it puts it into a listpack."""
-"""Members that one ZRANDMEMBER may return with repetitions: more would only take memory."""
 
 
 @COMMANDS.command(
@@ -791,11 +789,12 @@ def zrandmember(db: Keyspace, args: Args) -> Reply:
     count = integer_between(args[1], -INT_MAX, INT_MAX)
     if len(args) > 3 or (len(args) == 3 and args[2].upper() != b"WITHSCORES"):
         raise errors.syntax()
-    if (len(args) == 3 and abs(count) > INT_MAX // 2) or count < -MAX_RANDOM:
+    if len(args) == 3 and abs(count) > INT_MAX // 2:
         raise errors.out_of_range()
     entry = db.collection(args[0], ZSet)
     if entry is None:
         return []
+    sampling.check_count(count)
     ranking, size = entry.ranking, entry.size
     if count < 0:
         ranked = [ranking[random.randrange(size)] for _ in range(-count)]
