@@ -918,8 +918,8 @@ class Server(Hot):
         self.dataset.swap(first, second)
         places = {id(db): db for db in (self.dataset.databases[first], self.dataset.databases[second])}
         other = {id(self.dataset.databases[first]): second, id(self.dataset.databases[second]): first}
-        for session in self.sessions.values():
-            if id(session.db) in places:
+        for session in (*self.sessions.values(), self.stage.actor):  # a script may be what swaps
+            if session is not None and id(session.db) in places:
                 session.db = self.dataset.databases[other[id(session.db)]]
 
     def count_error(self, error: ReplyError) -> None:

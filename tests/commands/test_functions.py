@@ -221,3 +221,22 @@ def test_stats_name_the_function_that_keeps_all_waiting(start_perdure: StartPerd
     assert "BUSY" in str(other.ask("SCRIPT", "KILL"))
     assert other.ask("FUNCTION", "KILL") == b"OK"
     assert "killed by user" in str(caller.read())
+
+
+TABLE = "#!lua name=t\nredis.register_function('t', function() return redis.call('MGET', 'a', 'b') end)"
+
+
+def test_replies_are_tables_where_the_library_was_loaded_first(start_perdure: StartPerdure) -> None:
+    """With REPLACE before anything else, and by FUNCTION RESTORE … FLUSH: the function and its replies are of one Lua."""
+    server = start_perdure()
+    client = server.connect()
+    client.ask("FUNCTION", "LOAD", "REPLACE", TABLE)
+    assert client.ask("FCALL", "t", 0) == [None, None]
+    payload = client.ask("FUNCTION", "DUMP")
+    assert client.ask("FUNCTION", "RESTORE", payload, "FLUSH") == b"OK"
+    assert client.ask("FCALL", "t", 0) == [None, None]
+    server.stop(signal.SIGKILL)
+    client = start_perdure().connect()
+    client.ask("FUNCTION", "LOAD", "REPLACE", TABLE.replace("name=t", "name=u").replace("'t'", "'u'"))
+    assert client.ask("FCALL", "u", 0) == [None, None]
+    assert client.ask("FCALL", "t", 0) == [None, None]

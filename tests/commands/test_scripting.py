@@ -503,6 +503,13 @@ DIALOGUES = {
         1 SET k v PX 30
         1 EVAL "local i=0 local t=redis.call('time') while i<3e6 do i=i+1 end return redis.call('exists','k')" 1 k
     """,
+    "SWAPDB moves the script as well": """
+        1 SET k v
+        1 EVAL "redis.call('swapdb', 0, 1) return {redis.call('get', 'k'), redis.call('set', 'l', 'w')}" 0
+        1 KEYS *
+        1 SELECT 1
+        1 KEYS *
+    """,
     "messages leave with the script": """
         1 SUBSCRIBE c
         2 EVAL "redis.call('publish','c','one') redis.call('publish','c','two') return 1" 0

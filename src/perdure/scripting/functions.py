@@ -112,7 +112,7 @@ class Libraries:
     def load(self, code: bytes, *, replace: bool) -> bytes:
         """FUNCTION LOAD; returns the library's name. Raises ReplyError, and then all is as before."""
         name = library_name(code)
-        if not replace and name in self.all():
+        if name in self.all() and not replace:
             raise ReplyError(f"ERR Library '{errors.whole(name)}' already exists")
         library = self._loaded(name, code)
         self._refuse_collisions([library])
@@ -122,6 +122,7 @@ class Libraries:
     def restore(self, codes: Iterable[bytes], *, flush: bool, replace: bool) -> None:
         """FUNCTION RESTORE. Raises ReplyError, and then all is as before."""
         present = {} if flush else self.all()
+        sandbox = self.sandbox
         loaded: dict[bytes, Library] = {}
         for code in codes:
             name = library_name(code)
@@ -131,6 +132,7 @@ class Libraries:
         self._refuse_collisions(list(loaded.values()), flush=flush)
         if flush:
             self.flush()
+            self._sandbox = sandbox  # what has been loaded lives there
         self._keep(list(loaded.values()))
 
     def delete(self, name: bytes) -> None:
