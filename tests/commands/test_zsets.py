@@ -262,6 +262,17 @@ ODD_SCORES = (
 )
 
 
+@pytest.mark.parametrize(
+    "command", ["ZINCRBY k nx m", "ZINCRBY k INCR m", "ZINCRBY s CH 7", "ZINCRBY k x m", "ZINCRBY k 1 NX"]
+)
+def test_an_option_is_no_increment(command: str, server: LocalServer, real_redis: RealRedis) -> None:
+    redis = Remote(real_redis.port)
+    for side in (redis, server):
+        side.ask(b"SET", b"s", b"v")
+    argv = [word.encode() for word in command.split()]
+    assert server.ask(*argv) == redis.ask(*argv)
+
+
 @pytest.mark.parametrize("protocol", [2, 3])
 @pytest.mark.parametrize("member", ["m", "m" * 65], ids=["listpack", "skiplist"])
 def test_every_reply_writes_a_score_as_redis_does(

@@ -20,6 +20,9 @@ memory). After the steps, `PROBES` read every key. A failing list is cut down to
 * Times: `SECONDS` and the like are far in the future or in the past, never near: nothing expires during a run.
 * `SAME[name]` compares where equal is too much to ask: `within(2000)` for times, `any_order` for sets, `random_choice`
   where only the shape can be told.
+* `steps` puts the commands into transactions and scripts as well, where each reply is compared as it would be outside.
+* `mostly("hash")` are keys that mostly hold what the family works on; `mainly` and `rarely` weigh strategies. A command that
+  is nearly always refused tells nothing: `test_no_command_is_nearly_always_refused`.
 * A difference that shall stay is a `Difference` in `known_differences.py` and a heading in docs/differences.md.
 
 The number of examples is PERDURE_EXAMPLES, or 100.
@@ -29,13 +32,16 @@ from __future__ import annotations
 
 import os
 import socket
+import warnings
 from collections.abc import Callable, Iterable, Sequence
+from hashlib import sha1
 from io import BytesIO
-from itertools import chain
+from itertools import chain, starmap
 from random import Random
 from traceback import format_exc
 from typing import Any, BinaryIO, Final, Protocol
 
+import hypothesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
@@ -57,8 +63,9 @@ Reply = tuple[str, Any]
 
 EXAMPLES: Final = 100
 """How many a test tries unless told otherwise by PERDURE_EXAMPLES."""
-ROUND: Final = 1000
-"""Hypothesis remembers all it has tried: a long search is many searches, each of which forgets."""
+ROUND: Final = 10
+"""After ten examples hypothesis makes five variations of each, mostly with the same commands, and it remembers all it
+has tried. A long search is many short ones: all examples are new."""
 
 
 def scaled(few: int) -> int:
@@ -71,9 +78,13 @@ def examples(few: int) -> settings:
     return settings(max_examples=scaled(few), deadline=None, suppress_health_check=list(HealthCheck))
 
 
-def explore(few: int, check: Callable[..., None], **drawn: SearchStrategy[Any]) -> None:
-    """Call `check` with this many examples (see `scaled`). What fails is made small by `smallest`."""
+def explore(few: int, check: Callable[..., None], *, same: bool = False, **drawn: SearchStrategy[Any]) -> None:
+    """Call `check` with this many examples (see `scaled`). What fails is made small by `smallest`.
+
+    PERDURE_SEED makes a search the same each time, and so does `same`.
+    """
     left = scaled(few)
+    seed = int(os.environ.get("PERDURE_SEED") or (1 if same else Random().getrandbits(64)))
     while left > 0:
         search = settings(
             max_examples=min(left, ROUND),
@@ -83,7 +94,7 @@ def explore(few: int, check: Callable[..., None], **drawn: SearchStrategy[Any]) 
             report_multiple_bugs=False,
         )
         try:
-            search(given(**drawn)(check))()
+            hypothesis.seed((seed << 32) + left)(search(given(**drawn)(check)))()
         except Differs as failure:
             raise Differs(str(failure)) from None  # without hypothesis' notes: the program before it was cut down
         left -= ROUND
@@ -222,20 +233,37 @@ OTHER_TYPES: Final = {
     b"list": (b"RPUSH", b"list", b"x", b"y"),
     b"set": (b"SADD", b"set", b"x", b"y"),
     b"stream": (b"XADD", b"stream", b"1-0", b"field", b"value"),
+    b"string": (b"SET", b"string", b"10"),
+    b"zset": (b"ZADD", b"zset", b"3", b"1", b"2", b"2", b"1", b"3"),
 }
 """Keys that hold something else in the beginning, and the command that makes them."""
 
 KEY: Final = st.sampled_from((*KEYS, *KEYS, *OTHER_TYPES))
+
+
+def mostly(*keys: bytes) -> SearchStrategy[bytes]:
+    """Keys for a family whose values are there, so that most commands find what they can work on."""
+    return st.sampled_from((*keys * (16 // len(keys)), *KEYS, *OTHER_TYPES))
+
+
 VALUE: Final = (
     st.binary(max_size=6)
     | st.sampled_from((b"", b"1", b"-1", b"10.5", b"foo", b"foobar", b"\0\xff", b"x" * 300, b"\xff" * 20_000))
     | st.integers(-20, 20).map(b"%d".__mod__)
 )
+
+
+def mainly(usual: SearchStrategy[Any], other: SearchStrategy[Any], times: int = 5) -> SearchStrategy[Any]:
+    """`usual` so many times as often as `other`. (In `a | a | b` the second `a` means nothing to hypothesis.)"""
+    return st.sampled_from([usual] * times + [other]).flatmap(lambda drawn: drawn)
+
+
 SMALL: Final = st.integers(-12, 12).map(b"%d".__mod__)
-NUMBER: Final = SMALL | st.sampled_from(
+ODD_NUMBER: Final = st.sampled_from(
     (b"9223372036854775807", b"-9223372036854775808", b"9223372036854775808", b"9999999999", b"1.5", b"07", b"+1",
      b" 1", b"", b"x", b"-0", b"1e3")
 )  # fmt: skip
+NUMBER: Final = mainly(SMALL, ODD_NUMBER, 4)
 FLOAT: Final = st.sampled_from(
     (b"0", b"0.1", b"1.5", b"-2.25", b"3", b"1e5", b"1e-5", b"5e20", b"1e300", b"inf", b"-inf", b"nan", b"abc", b"",
      b" 1", b"1 ", b"0x1p3", b".5", b"5.", b"+1", b"-0", b"-0.0", b"1e", b"1e5000", b"3.0e-3")
@@ -296,6 +324,11 @@ def group(*parts: Part) -> SearchStrategy[list[bytes]]:
 def optional(*parts: Part) -> SearchStrategy[list[bytes]]:
     """All of these words, or none."""
     return st.just([]) | group(*parts)
+
+
+def rarely(*parts: Part) -> SearchStrategy[list[bytes]]:
+    """None of these words, but now and then."""
+    return mainly(st.just([]), group(*parts), 7)
 
 
 def many(*parts: Part, least: int = 1, most: int = 3) -> SearchStrategy[list[bytes]]:
@@ -372,16 +405,27 @@ SAME: Final[dict[str, Judge]] = {
 """By command in lower case: how to compare where `==` does not do."""
 
 
-class Difference:
-    """A difference that is meant: `title` is a heading in docs/differences.md, which says why."""
-
-    def __init__(self, title: str, covers: Callable[[Argv, Reply, Reply], bool]) -> None:
-        self.title = title
-        self.covers = covers
-
-
 Step = Argv | str
 """A command, or one of RESTARTS."""
+
+
+def commands_of(steps: Iterable[Step]) -> Iterable[Argv]:
+    return (step for step in steps if not isinstance(step, str))
+
+
+class Difference:
+    """A difference that is meant: `title` is a heading in docs/differences.md, which says why.
+
+    It can be there only when one of the words `after` has been sent before, in any case.
+    """
+
+    def __init__(self, title: str, covers: Callable[[Argv, Reply, Reply], bool], after: str = "") -> None:
+        self.title = title
+        self.covers = covers
+        self.after = {word.encode() for word in after.split()}
+
+    def prepared(self, steps: Iterable[Step]) -> bool:
+        return not self.after or any(not self.after.isdisjoint(map(bytes.upper, argv)) for argv in commands_of(steps))
 
 
 class Program(list[Step]):
@@ -392,14 +436,69 @@ class Program(list[Step]):
 
 
 def steps(*families: str) -> SearchStrategy[Program]:
-    """Commands of these families, something that must not be noticed now and then.
+    """Commands of these families, alone or within transactions and scripts; something that must not be noticed now and then.
 
     Hypothesis likes lists of about five: some lists of some steps are long enough.
     """
     commands = st.one_of([COMMAND_STRATEGIES[family] for family in families])
     restarts: SearchStrategy[Step] = st.sampled_from(RESTARTS)
-    some = st.lists(st.one_of([*[commands] * 7, restarts]), min_size=1, max_size=12)
-    return st.lists(some, min_size=1, max_size=12).map(lambda lists: Program(chain.from_iterable(lists)))
+    some = st.lists(mainly(commands, restarts, 9), min_size=1, max_size=12)
+    together = st.lists(commands, min_size=1, max_size=6)
+    inside = st.builds(transaction, together, word("EXEC EXEC EXEC DISCARD")) | st.builds(script, CALLS, together)
+    blocks = mainly(some, inside, 2)
+    return st.lists(blocks, min_size=1, max_size=12).map(lambda lists: Program(chain.from_iterable(lists)))
+
+
+def transaction(commands: list[Argv], end: bytes) -> list[Step]:
+    return [(b"MULTI",), *commands, (end,)]
+
+
+SCRIPT: Final = b"""\
+local replies, at = {}, 1
+while ARGV[at] do
+    local size = tonumber(ARGV[at])
+    replies[#replies + 1] = redis.pcall(unpack(ARGV, at + 1, at + size))
+    at = at + size + 1
+end
+return replies"""
+"""Runs the commands in its arguments, each after the number of its words, and returns what they replied."""
+DIGEST: Final = sha1(SCRIPT).hexdigest().encode()
+LIBRARY: Final = (
+    b"""\
+#!lua name=differential
+local function run(KEYS, ARGV)
+%b
+end
+redis.register_function('run', run)
+redis.register_function{function_name = 'look', callback = run, flags = {'no-writes'}}"""
+    % SCRIPT
+)
+CALLS: Final = st.sampled_from(
+    (
+        *[(b"EVAL", SCRIPT), (b"FCALL", b"run"), (b"EVALSHA", DIGEST)] * 4,
+        (b"EVAL_RO", SCRIPT),
+        (b"EVALSHA_RO", DIGEST),
+        (b"FCALL_RO", b"look"),
+    )
+)
+_drawn("EVAL EVAL_RO EVALSHA EVALSHA_RO FCALL FCALL_RO")
+SCRIPTS: Final[list[Argv]] = [(b"SCRIPT", b"LOAD", SCRIPT), (b"FUNCTION", b"LOAD", b"REPLACE", LIBRARY)]
+
+
+def script(call: Argv, commands: list[Argv]) -> list[Step]:
+    """One step that runs them all."""
+    words = chain.from_iterable((b"%d" % len(argv), *argv) for argv in commands)
+    return [(*call, b"0", *words)]
+
+
+def called(argv: Argv) -> list[Argv]:
+    """The commands that a script made by `script` runs."""
+    commands, at = [], 3
+    while at < len(argv):
+        size = int(argv[at])
+        commands.append(argv[at + 1 : at + 1 + size])
+        at += size + 1
+    return commands
 
 
 def probes(*families: str) -> list[Argv]:
@@ -434,8 +533,12 @@ def compare(
         return difference(redis, start(), steps, families, protocol)
 
     found = look(program)
-    if found:  # what cannot be had again is told as it was
-        raise Differs(look(smallest(program, lambda shorter: bool(look(shorter)))) or found)
+    if not found:
+        return
+    if not any(look(program) for _ in range(3)):  # the two servers have two clocks
+        warnings.warn(f"did not come again: {found}", stacklevel=2)
+        return
+    raise Differs(look(smallest(program, lambda shorter: bool(look(shorter)))) or found)
 
 
 class Connection:
@@ -446,16 +549,26 @@ class Connection:
         self.open = self.watching = self.elsewhere = False
 
     def parts(self, argv: Argv, wanted: Reply, found: Reply) -> list[tuple[Argv, Reply, Reply]]:
-        """What is to be compared: of EXEC each command with its own reply."""
+        """What is to be compared: of EXEC and of scripts each command with its own reply."""
         theirs, ours = wanted[1], found[1]
-        if argv[0].lower() != b"exec" or not isinstance(theirs, list) or not isinstance(ours, list):
+        if not isinstance(theirs, list) or not isinstance(ours, list):
             return [(argv, wanted, found)]
-        if not len(theirs) == len(ours) == len(self.queued):
+        if argv[0].lower() == b"exec":
+            commands = self.queued
+        elif argv[0].lower().startswith((b"eval", b"fcall")):
+            commands = called(argv)
+        else:
             return [(argv, wanted, found)]
-        return list(zip(self.queued, theirs, ours, strict=True))
+        if not len(theirs) == len(ours) == len(commands):
+            return [(argv, wanted, found)]
+        replies = zip(commands, theirs, ours, strict=True)
+        return list(chain.from_iterable(starmap(self.parts, replies)))
 
     def note(self, argv: Argv, reply: Reply) -> None:
         name = argv[0].lower()
+        if name == b"exec" and isinstance(reply[1], list):
+            for each in zip([*self.queued], reply[1], strict=False):
+                self.note(*each)
         if reply == ("+", b"QUEUED"):
             self.queued.append(argv)
         elif reply[0] == "-" and not reply[1].startswith(b"EXECABORT"):
@@ -481,9 +594,9 @@ def difference(redis: Remote, perdure: Perdure, program: Program, families: Sequ
     from tests.model.known_differences import KNOWN
 
     perdure.speak(protocol)
-    whole = Program([*PRELUDE, *program, (b"DISCARD",), *probes(*families)])
+    whole = Program([*SCRIPTS, *PRELUDE, *program, (b"DISCARD",), *probes(*families)])
     whole = Program(step for step in whole if isinstance(step, str) or perdure.knows(step[0]))
-    requests = [step for step in whole if not isinstance(step, str)]
+    requests = [*commands_of(whole)]
     version = b"%d" % protocol
     expected = iter(redis.ask_all([(b"RESET",), (b"FLUSHALL",), (b"HELLO", version), *requests])[3:])
     at, connection = 0, Connection()
@@ -492,21 +605,19 @@ def difference(redis: Remote, perdure: Perdure, program: Program, families: Sequ
             if isinstance(step, str):
                 if connection.survives(step):
                     perdure.restart(step)
+                    if not (connection.open or connection.watching):
+                        perdure.ask(*SCRIPTS[0])  # restarts forget scripts, but not functions
                 continue
             found, wanted = perdure.ask(*step), next(expected)
-            parts = connection.parts(step, wanted, found)
-            for argv, theirs, ours in parts:
+            for argv, theirs, ours in connection.parts(step, wanted, found):
                 judge = SAME.get(argv[0].lower().decode("latin-1"))
                 if ours == theirs or (judge is not None and judge(theirs, ours)):
                     continue
-                if any(known.covers(argv, theirs, ours) for known in KNOWN):
+                if any(known.covers(argv, theirs, ours) and known.prepared(whole[:at]) for known in KNOWN):
                     return ""  # what follows may differ because of it
                 told = Program(whole[: at + 1])
                 return f"RESP{protocol}{told!r}\nredis-server: {theirs!r:.300}\nPerdure:      {ours!r:.300}"
-            for argv, _, ours in parts:
-                connection.note(argv, ours)
-            if parts != [(step, wanted, found)]:
-                connection.note(step, found)
+            connection.note(step, found)
         perdure.close()
         return ""
     except Exception:

@@ -55,6 +55,14 @@ def _references(argv: Argv, redis: Reply, perdure: Reply) -> bool:
     return _named(argv, b"object") and argv[1].lower() == b"refcount" and redis[0] == perdure[0] == ":"
 
 
+def _dead_keys(argv: Argv, redis: Reply, perdure: Reply) -> bool:
+    return _named(argv, b"dbsize") and redis[0] == perdure[0] == ":" and redis[1] > perdure[1]
+
+
+def _grown_unseen(argv: Argv, redis: Reply, perdure: Reply) -> bool:
+    return _named(argv, b"exec") and isinstance(redis[1], list) and perdure[1] is None
+
+
 def _end_of_time(argv: Argv, redis: Reply, perdure: Reply) -> bool:
     return _named(argv, b"restore", b"restore-asking") and perdure[1] == b"ERR invalid expire time in 'restore' command"
 
@@ -80,8 +88,10 @@ KNOWN: Final = (
     Difference("SCAN with a cursor that it did not give begins at the start", _foreign_cursor),
     Difference("A score of -0 keeps its sign", _negative_zero),
     Difference("OBJECT REFCOUNT", _references),
+    Difference("DBSIZE does not count keys whose time is over", _dead_keys, after="EXAT PXAT"),
     Difference("SORT BY … ALPHA of elements with the same weight", _same_weights),
     Difference("SORT after a number that is next to nothing", _left_over_errno),
     Difference("Members at the same distance", _same_distances),
+    Difference("BITFIELD … OVERFLOW FAIL that makes a string longer", _grown_unseen, after="FAIL"),
     Difference("RESTORE with a time to live beyond the end of time", _end_of_time),
 )

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -18,15 +19,21 @@ from tests.model import families, several_clients
 from tests.model.differential import (
     COMMAND_STRATEGIES,
     DRAWN,
+    PRELUDE,
+    SCRIPTS,
+    Connection,
     LocalServer,
     Program,
     Remote,
     Reply,
+    commands_of,
     compare,
     explore,
     steps,
 )
 from tests.model.known_differences import KNOWN
+
+from perdure_storage.testing import ManualClock
 
 ROOT = Path(__file__).parents[2]
 FAMILIES = sorted(COMMAND_STRATEGIES)
@@ -100,17 +107,22 @@ class ServerProcess:
         self.end()
 
 
+def still() -> LocalServer:
+    """A server whose clock stands: the requests to redis-server are sent at once, so it has hardly any time either."""
+    return LocalServer(ManualClock(time.time_ns() // 1_000_000))
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_answers_as_redis_does(redis: Remote, family: str) -> None:
     def check(program: Program, protocol: int) -> None:
-        compare(redis, LocalServer, program, [family], protocol)
+        compare(redis, still, program, [family], protocol)
 
     explore(100, check, program=steps(family), protocol=PROTOCOLS)
 
 
 def test_all_families_together_answer_as_redis_does(redis: Remote) -> None:
     def check(program: Program, protocol: int) -> None:
-        compare(redis, LocalServer, program, FAMILIES, protocol)
+        compare(redis, still, program, FAMILIES, protocol)
 
     explore(100, check, program=steps(*FAMILIES), protocol=PROTOCOLS)
 
@@ -133,7 +145,6 @@ NOT_DRAWN: Final = {
         hsetex httl xackdel xdelex""",
     "tells of memory, which restarts change: tests/commands and docs/differences.md": """
         object|encoding object|idletime memory|usage""",
-    "runs scripts: tests/commands/test_scripting.py": "eval eval_ro evalsha evalsha_ro fcall fcall_ro",
     "is a text of our own": "object|help pubsub|help xgroup|help xinfo|help",
     "needs two servers: tests/commands/test_migrate.py": "migrate",
     "tests itself": "pfselftest",
@@ -157,6 +168,39 @@ def test_every_data_command_is_drawn() -> None:
     assert sorted(of_data - DRAWN - excused) == []
     assert sorted(excused & DRAWN) == []
     assert sorted(excused - {command.name for command in commands}) == []
+
+
+NEARLY_ALWAYS: Final = 0.9
+
+
+def test_no_command_is_nearly_always_refused() -> None:
+    """Random arguments are easily wrong, and then nothing but errors is compared."""
+    told, refused = Counter[bytes](), Counter[bytes]()
+    commands = LocalServer().server.commands
+    containers = {name for name, command in commands.items() if command.subcommands}
+
+    def count(program: Program) -> None:
+        server, connection = still(), Connection()
+        for argv in commands_of([*SCRIPTS, *PRELUDE, *program]):
+            if not server.knows(argv[0]):
+                continue
+            reply = server.ask(*argv)
+            for one, _, its_reply in connection.parts(argv, reply, reply):
+                name = b"|".join(one[: 2 if one[0].lower() in containers else 1]).lower()
+                if its_reply != ("+", b"QUEUED"):
+                    told[name] += 1
+                    refused[name] += its_reply[0] == "-"
+            connection.note(argv, reply)
+        server.close()
+
+    explore(250, count, same=True, program=steps(*FAMILIES))
+    known = {each.name for command in commands.values() for each in (command.subcommands or {b"": command}).values()}
+    rarely = {
+        name.decode(): refused[name] / told[name]
+        for name in known & told.keys() - {b"exec"}  # whose replies count as those of its commands
+        if told[name] >= 20 and refused[name] >= NEARLY_ALWAYS * told[name]
+    }
+    assert not rarely
 
 
 GROUPS: Final = ("pubsub", "transactions")

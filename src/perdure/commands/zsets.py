@@ -134,6 +134,8 @@ def _increment(db: Keyspace, key: bytes, member: bytes, increment: float, words:
 @COMMANDS.command("ZINCRBY key increment member", WRITE | DENYOOM | FAST, since="1.2.0", complexity="O(log(N))")
 def zincrby(db: Keyspace, args: Args) -> Reply:
     """Add to the score of a member, 0 if there is none; returns the new score."""
+    if args[1].upper() in ADD_WORDS:  # to Redis this is a kind of ZADD, with options
+        raise errors.syntax()
     return _increment(db, args[0], args[2], number(args[1]), set())
 
 

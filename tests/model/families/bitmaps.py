@@ -5,18 +5,19 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from tests.model.differential import (
     COMMAND_STRATEGIES,
-    KEY,
     NUMBER,
     PROBES,
     SMALL,
     VALUE,
     command,
     many,
+    mostly,
     optional,
     wild,
     word,
 )
 
+OWN = mostly(b"string", b"bits")
 BIT = st.sampled_from((b"0", b"1", b"1", b"0", b"2", b"x"))
 OFFSET = st.integers(0, 80).map(b"%d".__mod__) | st.sampled_from(
     (b"128000", b"200001", b"4294967296", b"-1", b"x", b"")
@@ -34,14 +35,14 @@ FIELD_OFFSET = st.integers(0, 40).map(b"%d".__mod__) | st.sampled_from(
 AMOUNT = NUMBER | st.integers(-300, 300).map(b"%d".__mod__)
 
 COMMAND_STRATEGIES["bitmap"] = st.one_of(
-    command("SETBIT", KEY, OFFSET, BIT),
-    command("GETBIT", KEY, OFFSET),
-    command("BITCOUNT", KEY, optional(POSITION, POSITION, optional(UNIT))),
-    command("BITPOS", KEY, BIT, optional(POSITION, optional(POSITION, optional(UNIT)))),
-    command("BITOP", word("AND OR XOR NOT NAND"), KEY, many(KEY)),
+    command("SETBIT", OWN, OFFSET, BIT),
+    command("GETBIT", OWN, OFFSET),
+    command("BITCOUNT", OWN, optional(POSITION, POSITION, optional(UNIT))),
+    command("BITPOS", OWN, BIT, optional(POSITION, optional(POSITION, optional(UNIT)))),
+    command("BITOP", word("AND OR XOR NOT NAND"), OWN, many(OWN)),
     command(
         "BITFIELD BITFIELD BITFIELD BITFIELD_RO",
-        KEY,
+        OWN,
         st.lists(
             st.one_of(
                 st.tuples(word("GET"), FIELD_TYPE, FIELD_OFFSET),
@@ -51,13 +52,16 @@ COMMAND_STRATEGIES["bitmap"] = st.one_of(
             max_size=5,
         ),
     ),
-    command("BITFIELD_RO", KEY, many(word("GET"), FIELD_TYPE, FIELD_OFFSET)),
-    command("SET", KEY, VALUE),
-    command("APPEND", KEY, VALUE),
-    command("DEL", KEY),
+    command("BITFIELD", OWN, many(word("GET SET INCRBY"), word("u8 i5 u1 i64 u63"), word("0 3 7 #2"), SMALL)),
+    command("BITFIELD", OWN, many("OVERFLOW", word("WRAP SAT FAIL"), "INCRBY", word("u2 i3"), word("0 #1"), SMALL)),
+    command("BITFIELD BITFIELD_RO", OWN, many("GET", word("u8 i5 u1 i64 u63"), word("0 3 7 #2"))),
+    command("BITFIELD_RO", OWN, many(word("GET"), FIELD_TYPE, FIELD_OFFSET)),
+    command("SET", OWN, VALUE),
+    command("APPEND", OWN, VALUE),
+    command("DEL", OWN),
     wild(
         "SETBIT GETBIT BITCOUNT BITPOS BITOP BITFIELD BITFIELD_RO",
-        KEY | SMALL | word("BIT BYTE GET SET u8 i8 OVERFLOW NOT AND FAIL"),
+        OWN | SMALL | word("BIT BYTE GET SET u8 i8 OVERFLOW NOT AND FAIL"),
     ),
 )
 PROBES["bitmap"] = [("GET", (b"a", b"b", b"c"))]

@@ -5,17 +5,19 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from tests.model.differential import (
     COMMAND_STRATEGIES,
-    KEY,
     KEYS,
     OTHER_TYPES,
+    PRELUDE,
     PROBES,
     command,
     many,
+    mostly,
     optional,
     wild,
     word,
 )
 
+OWN = mostly(b"hll", b"hll", b"hll 2")
 NUMBER = st.integers(0, 3000).map(b"%d".__mod__)
 ELEMENT = NUMBER | st.binary(max_size=20)
 HISTORY = st.integers(0, 1 << 20).map(lambda start: [b"%d" % number for number in range(start, start + 200)])
@@ -28,15 +30,18 @@ CRAFTED = st.sampled_from(
 )  # fmt: skip
 
 COMMAND_STRATEGIES["hyperloglog"] = st.one_of(
-    command("PFADD", KEY, st.lists(ELEMENT, max_size=4)),
-    command("PFADD", KEY, HISTORY),
-    command("PFCOUNT", many(KEY)),
-    command("PFCOUNT", KEY),
-    command("PFMERGE", many(KEY)),
-    command("PFDEBUG", word("ENCODING DECODE GETREG TODENSE NOSUCH"), KEY),
-    command("SET", KEY, CRAFTED, optional(b"EX", b"1000")),
-    command("SETRANGE", KEY, st.sampled_from((b"3", b"8", b"15")), st.binary(max_size=1)),
-    command("DEL TTL STRLEN GET", KEY),
-    wild("PFADD PFCOUNT PFMERGE PFDEBUG", KEY | NUMBER | word("GETREG DECODE ENCODING")),
+    command("PFADD", OWN, st.lists(ELEMENT, max_size=4)),
+    command("PFADD", OWN, HISTORY),
+    command("PFCOUNT", many(OWN)),
+    command("PFCOUNT", OWN),
+    command("PFMERGE", many(OWN)),
+    command("PFDEBUG", word("ENCODING DECODE GETREG TODENSE GETREG TODENSE NOSUCH"), OWN),
+    command("SET", OWN, CRAFTED, optional(b"EX", b"1000")),
+    command("SETRANGE", OWN, st.sampled_from((b"3", b"8", b"15")), st.binary(max_size=1)),
+    command("PFDEBUG", word("ENCODING DECODE GETREG TODENSE"), b"hll"),
+    command("PFADD", b"hll", ELEMENT),
+    command("DEL TTL STRLEN GET", OWN),
+    wild("PFADD PFCOUNT PFMERGE PFDEBUG", OWN | NUMBER | word("GETREG DECODE ENCODING")),
 )
-PROBES["hyperloglog"] = [("GET", (*KEYS, *OTHER_TYPES)), ("PFCOUNT", KEYS)]
+PRELUDE.append((b"PFADD", b"hll", b"1", b"2", b"3"))
+PROBES["hyperloglog"] = [("PFCOUNT", (b"hll", b"hll 2")), ("GET", (*KEYS, *OTHER_TYPES)), ("PFCOUNT", KEYS)]

@@ -24,6 +24,7 @@ from tests.model.differential import (
     many,
     optional,
     random_choice,
+    rarely,
     shuffled,
     wild,
     word,
@@ -35,6 +36,7 @@ PATTERN = st.sampled_from(
 )
 DATABASE = st.sampled_from((b"0", b"1", b"1", b"2", b"16", b"-1", b"x", b"9999999999"))
 CONDITIONS = st.lists(word("NX XX GT LT NX XX GT LT FOO"), max_size=2)
+
 
 def first_pages(expected: Reply, found: Reply) -> bool:
     """The same keys, when both sides have given all of them; what comes first is nobody's business."""
@@ -57,7 +59,7 @@ COMMAND_STRATEGIES["keys"] = st.one_of(
     command("EXPIREAT", KEY, UNIX_SECONDS | BAD_TIMES, CONDITIONS),
     command("PEXPIREAT", KEY, UNIX_MILLISECONDS | BAD_TIMES, CONDITIONS),
     command("RENAME RENAMENX COPY", KEY, KEY),
-    command("COPY", KEY, KEY, shuffled(optional("DB", DATABASE), optional("REPLACE"), optional(word("DB FOO")))),
+    command("COPY", KEY, KEY, shuffled(optional("DB", DATABASE), optional("REPLACE"), rarely(word("DB FOO")))),
     command("MOVE", KEY, DATABASE),
     command("KEYS", PATTERN),
     command(
@@ -67,11 +69,11 @@ COMMAND_STRATEGIES["keys"] = st.one_of(
             optional("MATCH", PATTERN),
             optional("COUNT", st.sampled_from((b"1000", b"0", b"-1", b"x"))),
             optional("TYPE", word("string hash list nosuch")),
-            optional("FOO"),
+            rarely("FOO"),
         ),
     ),
     command("RANDOMKEY DBSIZE"),
-    command("OBJECT", "REFCOUNT FREQ FOO", KEY),
+    command("OBJECT", "REFCOUNT FREQ REFCOUNT FOO", KEY),
     command("SWAPDB", word("0"), word("1")),
     command("SWAPDB", DATABASE, DATABASE),
     command("FLUSHDB FLUSHALL", optional(word("ASYNC SYNC FOO"))),

@@ -18,13 +18,15 @@ from tests.model.differential import (
     command,
     group,
     many,
+    mostly,
     optional,
     shuffled,
     wild,
     word,
 )
 
-STREAM = st.sampled_from([b"stream"] * 16 + [b"a"] * 4 + [*KEYS, *OTHER_TYPES])
+STREAM = st.sampled_from([b"stream"] * 32 + [b"a"] * 4 + [*KEYS, *OTHER_TYPES])
+OWN = mostly(b"stream")
 PLACE = st.sampled_from(
     (b"1-0", b"1-1", b"1-2", b"1-3", b"1-4", b"1-5", b"1-6", b"1-7", b"2-0", b"2-1", b"2-2", b"3-0", b"3-1")
 )
@@ -37,15 +39,18 @@ ODD_ID = st.sampled_from(
     (b"-", b"+", b"$", b">", b"", b"x", b"1-x", b"1-", b"-1", b"1-1-1", b"-1-1", b"01-02", b"5--5", b"*-1", b"(1", b"(",
      b"18446744073709551615-18446744073709551615", b"18446744073709551616", b"18446744073709551615-*")
 )  # fmt: skip
-EDGE = ID | st.sampled_from((b"-", b"+", b"-", b"+", b"(1-1", b"(2", b"(5-5", b"(0", b"(+", b"(-", b"(", b"x",
-                             b"(18446744073709551615-18446744073709551615"))  # fmt: skip
-GROUP = st.sampled_from((b"g", b"g", b"g", b"g", b"g", b"G", b"long group " * 60))
+EDGE = st.one_of(
+    word("- +"),
+    ID,
+    word("- + - + (1-1 (2 (5-5 (0 (+ (- ( x (18446744073709551615-18446744073709551615"),
+)
+GROUP = st.sampled_from((*[b"g"] * 9, b"G", b"G", b"long group " * 60))
 CONSUMER = st.sampled_from((b"c", b"c", b"d", b"d", b""))
 FIELD = st.sampled_from((b"f", b"g", b""))
 FIELDS = many(FIELD, VALUE, most=2)
-COUNT = st.sampled_from((b"0", b"1", b"2", b"3", b"100", b"-1", b"x"))
-IDLE = st.sampled_from((b"0", b"0", b"0", b"1000000", b"-5", b"x"))
-READ = st.sampled_from((b"0", b"1", b"3", b"-1", b"-2", b"100", b"x"))
+COUNT = st.sampled_from((b"1", b"2", b"3", b"100", b"1", b"2", b"3", b"100", b"0", b"-1", b"x"))
+IDLE = st.sampled_from((*[b"0"] * 8, b"1000000", b"-5", b"x"))
+READ = st.sampled_from((b"0", b"1", b"3", b"-1", b"100", b"0", b"1", b"3", b"-1", b"100", b"-2", b"x"))
 TRIMMING = group(
     word("MAXLEN MINID"), st.sampled_from(([], [b"="], [b"~"])), st.integers(0, 9).map(b"%d".__mod__) | ID
 )  # fmt: skip
@@ -88,19 +93,22 @@ SAME["xpending"] = SAME["xinfo"] = SAME["xgroup"] = alike
 COMMAND_STRATEGIES["stream"] = st.one_of(
     command("XADD", STREAM, NEW_ID, FIELDS),
     command("XADD", STREAM, NEW_ID, FIELDS),
-    command("XADD", KEY, optional("NOMKSTREAM"), TRIMMING, LIMIT, NEW_ID, FIELDS),
-    command("XADD", KEY, shuffled(optional("NOMKSTREAM"), TRIMMING, LIMIT), NEW_ID | ODD_ID, many(FIELD, most=4)),
+    command("XADD", OWN, optional("NOMKSTREAM"), TRIMMING, LIMIT, NEW_ID, FIELDS),
+    command("XADD", OWN, shuffled(optional("NOMKSTREAM"), TRIMMING, LIMIT), NEW_ID | ODD_ID, many(FIELD, most=4)),
     command("XTRIM", STREAM, TRIMMING, LIMIT),
     command("XTRIM", STREAM, "MAXLEN", word("3 5 6 7 8")),
     command("XDEL", STREAM, many(PLACE)),
-    command("XDEL XACK", KEY, many(ODD_ID | ID)),
-    command("XLEN", KEY),
+    command("XDEL XACK", OWN, many(ODD_ID | ID)),
+    command("XLEN", OWN),
     command("XRANGE XREVRANGE", STREAM, EDGE, EDGE, optional("COUNT", COUNT)),
     command("XRANGE XREVRANGE", STREAM, b"-", b"+", optional("COUNT", COUNT)),
     command("XREVRANGE", STREAM, b"+", b"-", optional("COUNT", COUNT)),
     command("XREAD", optional("COUNT", COUNT), "STREAMS", STREAM, ID | ODD_ID.filter(lambda i: i != b"+")),
     command("XREAD", optional("COUNT", COUNT), "STREAMS", STREAM, STREAM, ID, ID),
-    command("XSETID", STREAM, ID | word("2-9 3-9 9-9"), optional("ENTRIESADDED", READ), optional("MAXDELETEDID", ID)),
+    command("XSETID", STREAM, ID, optional("ENTRIESADDED", READ), optional("MAXDELETEDID", ID)),
+    command(
+        "XSETID", STREAM, word("4-0 5-0 9-9"), optional("ENTRIESADDED", word("20 30"), "MAXDELETEDID", word("0-0 1-0"))
+    ),
     command(
         "XGROUP",
         "CREATE",
@@ -111,10 +119,10 @@ COMMAND_STRATEGIES["stream"] = st.one_of(
     ),
     command("XGROUP", "CREATE", STREAM, b"g", b"0", "MKSTREAM"),
     command(
-        "XGROUP", "CREATE SETID", KEY, GROUP, ODD_ID | ID, shuffled(optional("MKSTREAM"), optional("ENTRIESREAD", READ))
+        "XGROUP", "CREATE SETID", OWN, GROUP, ODD_ID | ID, shuffled(optional("MKSTREAM"), optional("ENTRIESREAD", READ))
     ),
     command("XGROUP", "SETID", STREAM, GROUP, ID, optional("ENTRIESREAD", READ)),
-    command("XGROUP", "DESTROY", KEY, GROUP),
+    command("XGROUP", "DESTROY", STREAM, GROUP),
     command("XGROUP", "CREATECONSUMER CREATECONSUMER DELCONSUMER", STREAM, GROUP, CONSUMER),
     command(
         "XREADGROUP",
@@ -156,12 +164,12 @@ COMMAND_STRATEGIES["stream"] = st.one_of(
     command("XINFO", "STREAM", STREAM, "FULL"),
     command("XINFO", "GROUPS", STREAM),
     command("XINFO", "CONSUMERS", STREAM, GROUP),
-    command("EXPIRE", KEY, SECONDS),
-    command("RENAME COPY", KEY, KEY),
-    command("DEL TYPE EXISTS TTL", KEY),
+    command("EXPIRE", OWN, SECONDS),
+    command("RENAME COPY", KEY, OWN),
+    command("DEL TYPE EXISTS TTL", OWN),
     wild(
         "XADD XLEN XRANGE XREVRANGE XREAD XREADGROUP XDEL XTRIM XSETID XACK XPENDING XCLAIM XAUTOCLAIM",
-        KEY
+        OWN
         | PLACE
         | NUMBER
         | GROUP
@@ -170,7 +178,7 @@ COMMAND_STRATEGIES["stream"] = st.one_of(
     ),
     wild(
         "XGROUP XINFO",
-        word("CREATE SETID DESTROY CREATECONSUMER DELCONSUMER STREAM GROUPS CONSUMERS FOO") | KEY | GROUP | ID,
+        word("CREATE SETID DESTROY CREATECONSUMER DELCONSUMER STREAM GROUPS CONSUMERS FOO") | OWN | GROUP | ID,
     ),
 )
 PRELUDE.extend(

@@ -25,7 +25,8 @@ CHANGE = st.one_of(
     command("INCR DEL GETDEL LPOP RPOP TYPE GET LLEN SMEMBERS HGETALL PERSIST", KEY),
     command("EXPIRE", KEY, word("1000 0 x")),
     command("RENAME COPY", KEY, KEY),
-    command("SELECT SWAPDB MOVE", word("0 1 x"), word("0 1")),
+    command("SELECT", word("0 0 0 1 x")),
+    command("SWAPDB", word("0 1 x"), word("0 1")),
     command("FLUSHDB FLUSHALL"),
 )
 
