@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.model.differential import Argv, Difference, Reply
+from tests.model.differential import SAME, Argv, Difference, Reply
 
 
 def _named(argv: Argv, *names: bytes) -> bool:
@@ -41,7 +41,11 @@ def _foreign_cursor(argv: Argv, redis: Reply, perdure: Reply) -> bool:
 
 
 def _negative_zero(argv: Argv, redis: Reply, perdure: Reply) -> bool:
-    return argv[0].lower()[:1] in (b"z", b"b") and _unsigned(redis) == _unsigned(perdure)
+    if argv[0].lower()[:1] not in (b"z", b"b"):
+        return False
+    theirs, ours = _unsigned(redis), _unsigned(perdure)
+    judge = SAME.get(argv[0].lower().decode("latin-1"))
+    return theirs == ours or (judge is not None and judge(theirs, ours))
 
 
 def _unsigned(reply: Reply) -> Reply:
