@@ -10,7 +10,7 @@ from math import inf, nan
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from perdure import resp
@@ -96,10 +96,25 @@ LEAVES = (
 )
 
 
-@given(st.lists(LEAVES | st.lists(LEAVES, max_size=3) | st.tuples(LEAVES), max_size=5))
+NESTED = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=4) | st.tuples(inner, inner), max_leaves=20)
+
+
+@given(st.lists(NESTED, max_size=5))
+@example([[[[[[[[[[[[[b"deep", 1 << 70], None]]]]]]]]]]]])
+@example([b"x" * size for size in (9, 10, 99, 100, 1023, 1024)])
 def test_an_array_is_its_header_and_its_elements(items: list[Reply]) -> None:
     for encode in (encode2, encode3):
         assert encode(items) == b"*%d\r\n" % len(items) + b"".join(map(encode, items))
+
+
+@given(st.integers() | st.sampled_from([sign * (1 << 63) + step for sign in (-1, 1) for step in (-1, 0, 1)]))
+def test_an_integer_is_written_in_decimal(number: int) -> None:
+    assert encode2(number) == encode3(number) == b":%d\r\n" % number
+
+
+@given(st.binary())
+def test_a_string_follows_its_length(text: bytes) -> None:
+    assert encode2(text) == encode3(text) == b"$%d\r\n%b\r\n" % (len(text), text)
 
 
 # -- requests ------------------------------------------------------------------------------------------------------

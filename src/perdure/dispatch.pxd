@@ -1,5 +1,6 @@
 import cython
 
+from perdure cimport clock
 from perdure.hot cimport Hot
 from perdure.registry cimport Command
 from perdure.scripting.running cimport Run

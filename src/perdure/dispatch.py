@@ -7,10 +7,9 @@ session's or the server's gate is set, `_blocked_by_cold` when a key's elements 
 from __future__ import annotations
 
 import logging
-from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final
 
-from perdure import errors, lfu
+from perdure import clock, errors, lfu
 from perdure.acl import admission
 from perdure.errors import CountedError, ReplyError, TooLong
 from perdure.latency import BUCKETS
@@ -110,7 +109,7 @@ def run(session: Session, command: Command, argv: Argv, again: Callable[[Keyspac
     REQUIRES: admitted, arity checked.
     """
     server = session.server
-    started = perf_counter_ns()
+    started = clock.nanoseconds()
     try:
         if again is None:
             reply = command.handler(session if command.context else session.db, argv[command.words :])
@@ -139,7 +138,7 @@ def run(session: Session, command: Command, argv: Argv, again: Callable[[Keyspac
             reply = failure
     if ds.events:
         server.tell_events()
-    elapsed = perf_counter_ns() - started
+    elapsed = clock.nanoseconds() - started
     command.calls += 1
     command.nanoseconds += elapsed
     if server.histograms and type(reply) is not Park:

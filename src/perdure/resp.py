@@ -39,9 +39,9 @@ import hiredis
 from perdure.errors import ReplyError
 
 try:
-    from perdure._fast import take_requests
+    from perdure._fast import encoder, take_requests
 except ImportError:
-    take_requests = None  # type: ignore[assignment]
+    encoder = take_requests = None  # type: ignore[assignment]
 
 # -- values of replies ---------------------------------------------------------------------------------------------
 
@@ -149,8 +149,7 @@ NULL3: Final = b"_\r\n"
 CRLF: Final = b"\r\n"
 
 
-def encode2(reply: Reply) -> bytes:
-    """`reply` as a RESP2 client reads it. Raises TypeError for what no handler may return."""
+def _encode2(reply: Reply) -> bytes:
     if type(reply) is bytes:
         size = len(reply)
         return b"".join((BULKS[size], reply, CRLF)) if size < 1024 else b"$%d\r\n%b\r\n" % (size, reply)
@@ -167,8 +166,7 @@ def encode2(reply: Reply) -> bytes:
     return b"".join(out)
 
 
-def encode3(reply: Reply) -> bytes:
-    """`reply` as a RESP3 client reads it. Raises TypeError for what no handler may return."""
+def _encode3(reply: Reply) -> bytes:
     if type(reply) is bytes:
         size = len(reply)
         return b"".join((BULKS[size], reply, CRLF)) if size < 1024 else b"$%d\r\n%b\r\n" % (size, reply)
@@ -183,6 +181,12 @@ def encode3(reply: Reply) -> bytes:
     out: list[bytes] = []
     _nest3(out, reply)
     return b"".join(out)
+
+
+encode2: Final[Callable[[Reply], bytes]] = encoder(NULL2, SIMPLE, _encode2) if encoder is not None else _encode2
+"""A reply as a RESP2 client reads it. Raises TypeError for what no handler may return."""
+encode3: Final[Callable[[Reply], bytes]] = encoder(NULL3, SIMPLE, _encode3) if encoder is not None else _encode3
+"""The same for RESP3."""
 
 
 def format_double(value: float) -> bytes:

@@ -25,6 +25,7 @@ from perdure.acl import Acl, admission
 from perdure.busy import Meanwhile
 from perdure.client_memory import ClientMemory
 from perdure.commands import FAMILIES
+from perdure.config_file import rewrite
 from perdure.directives import ConfigError
 from perdure.dispatch import call_inside, exec_queue, execute, find, finish, run_told
 from perdure.errors import ReplyError
@@ -196,6 +197,18 @@ class Server(Hot):
         config.on_change("dir", stays)
         for name in ("slowlog-log-slower-than", "latency-monitor-threshold", "latency-tracking"):
             config.on_change(name, lambda value: self._watch_times())
+
+    def rewrite_config(self, *, whole: bool = False) -> None:
+        """Write present values into the configuration file, with `whole` those of all parameters. Raises ReplyError."""
+        if not self.config.file:
+            raise ReplyError("ERR The server is running without a config file")
+        self.acl.tell_config()
+        try:
+            rewrite(self.config, whole=whole)
+        except ConfigError as bad:
+            raise ReplyError(f"ERR Rewriting config file: {bad}") from None
+        except OSError as error:
+            raise ReplyError(f"ERR Rewriting config file: {error.strerror}") from None
 
     def reset_stats(self) -> None:
         """CONFIG RESETSTAT."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from perdure import errors
 from perdure.config import ConfigError, UnknownDirective
-from perdure.config_file import rewrite
 from perdure.errors import ReplyError
 from perdure.registry import ADMIN, LOADING, NOSCRIPT, STALE, Args, Family
 from perdure.resp import Map, Reply
@@ -78,21 +77,7 @@ def config_resetstat(ctx: Session, args: Args) -> Reply:
 @COMMANDS.command("CONFIG REWRITE", ADMIN | NOSCRIPT | LOADING | STALE, since="2.8.0", complexity="O(1)")
 def config_rewrite(ctx: Session, args: Args) -> Reply:
     """Write the present values into the configuration file, keeping its comments and order."""
-    return write_config(ctx)
-
-
-def write_config(ctx: Session, *, whole: bool = False) -> Reply:
-    """Rewrite the configuration file; `whole`: with all parameters."""
-    config = ctx.server.config
-    if not config.file:
-        raise ReplyError("ERR The server is running without a config file")
-    ctx.server.acl.tell_config()
-    try:
-        rewrite(config, whole=whole)
-    except ConfigError as bad:
-        raise ReplyError(f"ERR Rewriting config file: {bad}") from None
-    except OSError as error:
-        raise ReplyError(f"ERR Rewriting config file: {error.strerror}") from None
+    ctx.server.rewrite_config()
     return "OK"
 
 

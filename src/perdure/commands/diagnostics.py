@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 from perdure import errors
 from perdure.args import Words, integer, number
 from perdure.clients import memory_of
-from perdure.commands.configuration import write_config
 from perdure.errors import ReplyError
 from perdure.globs import compile_glob
 from perdure.info import resident_bytes
@@ -456,7 +455,8 @@ def debug_ok(ctx: Session, args: Args) -> Reply:
 
 
 def debug_rewrite_config(ctx: Session, args: Args) -> Reply:
-    return write_config(ctx, whole=True)
+    ctx.server.rewrite_config(whole=True)
+    return "OK"
 
 
 def debug_help(ctx: Session, args: Args) -> Reply:

@@ -2,6 +2,7 @@
 
 import cython
 
+from perdure cimport clock
 from perdure.hot cimport Hot
 from perdure.scripting.sandbox cimport Sandbox
 from perdure.session cimport Session

@@ -10,9 +10,9 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final
 
+from perdure import clock
 from perdure.errors import CountedError, ReplyError
 from perdure.registry import REDIS_VERSION
 from perdure.resp import Raw, Reply
@@ -74,7 +74,7 @@ class Run:
         self.abandoned = False
         self.doomed = b""
         self.served = False
-        self.since = perf_counter_ns()
+        self.since = clock.nanoseconds()
         self.sandbox: Sandbox
 
 
@@ -265,12 +265,12 @@ class Stage:
             return None
         if not run.function:
             raise self.busy()
-        return run.name.encode("latin-1"), run.command or [], (perf_counter_ns() - run.since) // 1_000_000
+        return run.name.encode("latin-1"), run.command or [], (clock.nanoseconds() - run.since) // 1_000_000
 
     @contextmanager
     def loading(self) -> Iterator[None]:
         """While the code of a library runs."""
-        self._load_until = perf_counter_ns() + LOAD_MS * 1_000_000
+        self._load_until = clock.nanoseconds() + LOAD_MS * 1_000_000
         try:
             yield
         finally:
@@ -280,9 +280,9 @@ class Stage:
         """Called every now and then while a script runs; what it returns ends the script."""
         run = self.run
         if run is None:
-            return b"FUNCTION LOAD timeout" if 0 < self._load_until < perf_counter_ns() else None
+            return b"FUNCTION LOAD timeout" if 0 < self._load_until < clock.nanoseconds() else None
         patience_ms = self.server.config.busy_reply_threshold
-        if patience_ms > 0 and perf_counter_ns() - run.since >= patience_ms * 1_000_000:
+        if patience_ms > 0 and clock.nanoseconds() - run.since >= patience_ms * 1_000_000:
             run.served = True
             try:
                 self.server.meanwhile.serve(run)
