@@ -10,17 +10,16 @@ import pytest
 
 from perdure.commands import configuration
 from perdure.config import Config
-from perdure.config_file import load_file
 from perdure.errors import ReplyError
 from perdure.resp import Map
+from tests.conftest import RealRedis, StartPerdure
 
 
 @pytest.fixture
 def ctx() -> Any:
     """A session of a server that has a configuration and counts resets."""
     resets: list[int] = []
-    acl = SimpleNamespace(tell_config=lambda: None)
-    server = SimpleNamespace(config=Config(), acl=acl, reset_stats=lambda: resets.append(1), resets=resets)
+    server = SimpleNamespace(config=Config(), reset_stats=lambda: resets.append(1), resets=resets)
     return SimpleNamespace(server=server, may=lambda allowed: allowed == "yes")
 
 
@@ -68,24 +67,21 @@ def test_resetstat_resets(ctx: Any) -> None:
     assert ctx.server.resets == [1]
 
 
-def test_rewrite_needs_a_file(ctx: Any) -> None:
-    with pytest.raises(ReplyError, match="^ERR The server is running without a config file$"):
-        configuration.config_rewrite(ctx, [])
+def test_rewrite_needs_a_file(perdure: RealRedis) -> None:
+    assert perdure.ask("CONFIG", "REWRITE").args == ("ERR The server is running without a config file",)
 
 
-def test_rewrite_rewrites(ctx: Any, tmp_path: Path) -> None:
-    path = tmp_path / "perdure.conf"
+def test_rewrite_rewrites_or_tells_what_went_wrong(start_perdure: StartPerdure, tmp_path: Path) -> None:
+    path = tmp_path / "etc" / "perdure.conf"
+    path.parent.mkdir()
     path.write_text("hz 5\n")
-    load_file(ctx.server.config, str(path))
-    configuration.config_set(ctx, [b"hz", b"20"])
-    assert configuration.config_rewrite(ctx, []) == "OK"
-    assert path.read_text() == "hz 20\n"
-
-
-def test_rewrite_tells_what_went_wrong(ctx: Any, tmp_path: Path) -> None:
-    ctx.server.config.file = str(tmp_path / "gone" / "perdure.conf")
-    with pytest.raises(ReplyError, match="^ERR Rewriting config file: No such file or directory$"):
-        configuration.config_rewrite(ctx, [])
+    client = start_perdure(file=str(path)).connect()
+    assert client.ask("CONFIG", "SET", "hz", "20") == b"OK"
+    assert client.ask("CONFIG", "REWRITE") == b"OK"
+    assert "hz 20" in path.read_text().splitlines()
+    path.unlink()
+    path.parent.rmdir()
+    assert client.ask("CONFIG", "REWRITE").args == ("ERR Rewriting config file: No such file or directory",)
 
 
 def test_help_is_a_list_of_lines(ctx: Any) -> None:
