@@ -7,12 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.conftest import RealRedis, StartPerdure
 
 from perdure.commands import configuration
 from perdure.config import Config
 from perdure.errors import ReplyError
 from perdure.resp import Map
-from tests.conftest import RealRedis, StartPerdure
 
 
 @pytest.fixture
