@@ -1,6 +1,6 @@
 import cython
 
-from perdure cimport clock
+from perdure cimport clock, latency
 from perdure.hot cimport Hot
 from perdure.registry cimport Command
 from perdure.scripting.running cimport Run
@@ -14,7 +14,7 @@ cpdef object execute_all(Session session, list commands)
 @cython.locals(server=Hot, command=Command)
 cpdef object execute(Session session, list argv)
 
-@cython.locals(server=Hot, ds=Dataset, started="long long", elapsed="long long")
+@cython.locals(server=Hot, ds=Dataset, started="long long", elapsed="long long", counts=list)
 cpdef object run(Session session, Command command, list argv, again=*)
 
 @cython.locals(server=Hot, command=Command)

@@ -9,10 +9,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from perdure import clock, errors, lfu
+from perdure import clock, errors, latency, lfu
 from perdure.acl import admission
 from perdure.errors import CountedError, ReplyError, TooLong
-from perdure.latency import BUCKETS
 from perdure.pauses import TOLD_ON
 from perdure.registry import Command
 from perdure.session import NO_REPLY, Argv, Park, Session
@@ -144,10 +143,8 @@ def run(session: Session, command: Command, argv: Argv, again: Callable[[Keyspac
     if server.histograms and type(reply) is not Park:
         counts = command.histogram
         if counts is None:
-            counts = command.histogram = [0] * BUCKETS
-        timed = max(elapsed, 8)
-        bits = timed.bit_length()
-        counts[bits << 2 | timed >> (bits - 3) & 3] += 1  # `bucket_of`, without a call
+            counts = command.histogram = [0] * latency.BUCKETS
+        counts[latency.bucket_of(elapsed)] += 1
     if elapsed >= server.slow_ns:
         server.was_slow(session, command, argv, elapsed)
     if type(reply) is ReplyError:

@@ -1,3 +1,4 @@
+# cython: annotation_typing=True
 """Strings: SET, GET, INCR and their kin.
 
 GET, SET without options, INCR, MGET and MSET are most of what clients send: their common path is one look-up and as few
@@ -187,11 +188,10 @@ def delifeq(db: Keyspace, args: Args) -> Reply:
 )
 def mget(db: Keyspace, args: Args) -> Reply:
     """Return the strings at several keys; null for a key that has none."""
-    string = db.string
     values: list[Reply] = []
     for key in args:
         try:
-            values.append(string(key))
+            values.append(db.string(key))
         except WrongType:
             values.append(None)
     return values
@@ -209,9 +209,8 @@ def mset(db: Keyspace, args: Args) -> Reply:
     """Set several strings at once."""
     if len(args) % 2:
         raise errors.wrong_arity(b"mset")
-    set_string = db.set_string
     for at in range(0, len(args), 2):
-        set_string(args[at], args[at + 1])
+        db.set_string(args[at], args[at + 1])
         if db.wants:
             db.notify(STRING, b"set", args[at])
     return "OK"

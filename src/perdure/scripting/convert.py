@@ -1,7 +1,8 @@
 """Replies → values for Lua, by Redis' rules, in the protocol that the script has chosen with redis.setresp.
 
-A handler of the host returns a plain value (bytes, int, float, bool, None, a table), or a pair of a value and its kind:
-STATUS and FAILED become tables with `ok` and `err` on the other side. False is what RESP2 has for null.
+A handler of the host returns a plain value (bytes, int, float, False, None, a table), or a pair of a value and its kind:
+STATUS and FAILED become tables with `ok` and `err` on the other side. False is what RESP2 has for null, and True is the
+status OK, since nothing is said as often and a pair takes longer; a true boolean comes as a pair.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from perdure.resp import (
 STATUS: Final = 1
 FAILED: Final = 2
 ENCODED: Final = 3
+BOOLEAN: Final = 4
+OK: Final = True
 
 PLAIN: Final = frozenset((bytes, int))
 NewTable = Callable[..., Any]
@@ -49,6 +52,8 @@ def to_lua(reply: Any, new_table: NewTable, protocol: int) -> Any:
     if kind is list and PLAIN.issuperset(map(type, reply)):
         return new_table(reply)
     value = nested(reply, protocol)
+    if value is True:
+        return True, BOOLEAN
     return new_table(value, recursive=True) if isinstance(value, (dict, list)) else value
 
 

@@ -16,7 +16,7 @@ from perdure import clock
 from perdure.errors import CountedError, ReplyError
 from perdure.registry import REDIS_VERSION
 from perdure.resp import Raw, Reply
-from perdure.scripting.convert import ENCODED, FAILED, STATUS, to_lua
+from perdure.scripting.convert import ENCODED, FAILED, OK, STATUS, to_lua
 from perdure.scripting.sandbox import INTERNAL, NO_MEMORY, LuaError, OutOfMemory, Sandbox
 from perdure.session import Argv, Session
 
@@ -33,7 +33,7 @@ LOAD_MS: Final = 500
 FEW: Final = 100
 """So many arguments are passed on the stack; more go in tables."""
 LEVELS: Final = (logging.DEBUG, logging.INFO, logging.INFO, logging.WARNING)
-OK: Final = (b"OK", STATUS)
+TOLD_OK: Final = (b"OK", STATUS)
 NOTHING: Final = b"ERR Please specify at least one argument for this redis lib call"
 NO_ARGUMENT: Final = b"ERR Lua redis lib command arguments must be strings or integers"
 VERSION: Final = (REDIS_VERSION.encode(), int.from_bytes(bytes(map(int, REDIS_VERSION.split(".")))))
@@ -169,7 +169,7 @@ class Stage:
             return plain
         if kind is float:
             return truncated(outcome)
-        if outcome == OK:
+        if outcome == TOLD_OK:
             return "OK"
         return self._told(run, sandbox, outcome)
 

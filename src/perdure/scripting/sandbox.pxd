@@ -17,8 +17,9 @@ cdef class Sandbox:
     cdef public object _set_protocol
     cdef public object _used
     cdef public long long _used_after
+    cdef public long long _used_before
 
-    @cython.locals(used="long long", free="long long")
+    @cython.locals(free="long long")
     cpdef enter(self, long long given)
 
     cpdef lift(self)

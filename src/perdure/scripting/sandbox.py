@@ -65,6 +65,7 @@ class Sandbox:
         self._room = room
         self._limit = NO_LIMIT
         self._used_after = 0
+        self._used_before = 0
         self.protocol = 2
         self._used: Callable[[], int] = lua.get_memory_used
         self._set_limit: Callable[[int], None] = lua.set_max_memory
@@ -103,10 +104,9 @@ class Sandbox:
 
     def enter(self, given: int) -> None:
         """A script begins: it may allocate so much, and what it is given."""
-        used = self._used()
-        free = self._limit - used
+        free = self._limit - self._used_before
         if given > MARGIN or free < self._room - self._room // 4 or free > self._room + self._room // 4:
-            self._limit = used + self._room + given
+            self._limit = self._used() + self._room + given
             self._set_limit(self._limit)
 
     def lift(self) -> None:
@@ -116,7 +116,7 @@ class Sandbox:
 
     def leave(self) -> None:
         """It has ended."""
-        used = self._used()
+        self._used_before = used = self._used()
         if used > self._used_after + self._room // 8 or self._limit - used < self._room // 2:
             self.lift()
             self._lua.gccollect()

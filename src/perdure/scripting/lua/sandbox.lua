@@ -369,8 +369,12 @@ local redis = {}
 local call, call_with_many = host.call, host.call_many
 local MANY = 1000 -- more than some 4,000 arguments do not fit on the stack a second time
 
+-- What the host answers, as scripts get it. It says OK, which it has to say often, by `true`; a true one has a kind.
 local function settle(value, kind)
     if kind == nil then
+        if value == true then
+            return { ok = "OK" }
+        end
         return value
     end
     if kind == STATUS then
@@ -379,27 +383,22 @@ local function settle(value, kind)
     if kind == FAILED then
         error({ err = value, ignore_error_stats_update = true }, 0)
     end
-    return nil
-end
-
-local function settle_protected(value, kind)
-    if kind == nil then
-        return value
-    end
-    if kind == STATUS then
-        return { ok = value }
-    end
-    if kind == FAILED then
-        return { err = value, ignore_error_stats_update = true }
-    end
-    return nil
+    return value
 end
 
 function redis.call(...)
-    if select("#", ...) < MANY then
-        return settle(call(...))
+    local _, _, _, _, _, _, _, eighth = ...
+    if eighth ~= nil and select("#", ...) >= MANY then -- select takes longer than all the rest
+        return settle(call_with_many({ ... }))
     end
-    return settle(call_with_many({ ... }))
+    return settle(call(...))
+end
+
+local function settle_protected(value, kind)
+    if kind == FAILED then
+        return { err = value, ignore_error_stats_update = true }
+    end
+    return settle(value, kind)
 end
 
 function redis.pcall(...)
@@ -427,7 +426,11 @@ end
 -- What goes wrong in these is told as redis.call tells it: without a position.
 local function api(f)
     return function(...)
-        return settle(f(...))
+        local value, kind = f(...)
+        if kind == FAILED then
+            return settle(value, kind)
+        end
+        return value
     end
 end
 
