@@ -31,8 +31,13 @@ cdef class Keyspace:
     cpdef object set_string(self, bytes key, value, expire=*)
     @cython.locals(ds=Dataset, expire="long long")
     cpdef object replace_string(self, String entry, value)
+    @cython.locals(live=Collection)
+    cpdef object find_collection(self, bytes key, kind)
+    @cython.locals(ds=Dataset)
+    cpdef list change(self, Collection entry, long long weight)
+    cpdef object edit(self, bytes key, kind)
     @cython.locals(found=Hash)
-    cpdef object edit_hash(self, bytes key)
+    cpdef Hash edit_hash(self, bytes key)
 
 
 cdef class Dataset:

@@ -209,9 +209,11 @@ class Keyspace:
     def find_collection(self, key: bytes, kind: type[C]) -> C | None:
         """The same, not counted: for changes."""
         entry = self.hot.get(key)
-        if type(entry) is kind and not entry.expire and entry.loaded:
-            entry.tick = self.ds.tick
-            return entry
+        if type(entry) is kind:
+            live: C = entry
+            if not live.expire and live.loaded:
+                live.tick = self.ds.tick
+                return live
         entry = self.find(key)
         if entry is None:
             return None
@@ -229,6 +231,17 @@ class Keyspace:
         if type(entry) is not kind:
             raise WrongType
         return int(entry.size)
+
+    def change(self, entry: Collection, weight: int) -> list[fx.Effect]:
+        """A collection changes in the open transaction and takes `weight` more bytes of memory (negative: fewer).
+        Returns the transaction's effects, for what changes to be added."""
+        ds = self.ds
+        if entry.lsn != ds.lsn:
+            entry.lsn = ds.lsn
+            ds.touched.append(entry)
+        entry.weight += weight
+        self.used += weight
+        return ds.effects
 
     def edit(self, key: bytes, kind: type[C]) -> C:
         """The same, made if absent. The caller must add an element to a new one."""

@@ -1,3 +1,4 @@
+# cython: annotation_typing=True
 """Hashes: HSET, HGETALL and their kin, and fields that expire one by one.
 
 A field whose time has come is removed before any command sees the hash: HLEN, HKEYS and HRANDFIELD never count it.

@@ -1,3 +1,4 @@
+# cython: annotation_typing=True
 """Lists: LPUSH, LRANGE and their kin, and commands that wait for an element.
 
 A client that finds nothing parks, and its command runs again when one of the keys has come to be a list; those who wait
@@ -39,7 +40,7 @@ COUNTED: Final = (("6.2.0", "Added the `count` argument."),)
 )
 def lpush(db: Keyspace, args: Args) -> Reply:
     """Put elements before the first one, one after the other; returns the length."""
-    entry = db.edit(args[0], List)
+    entry: List = db.edit(args[0], List)
     entry.push_left(args[1:])
     if db.wants:
         db.notify(LIST, b"lpush", args[0])
@@ -56,7 +57,7 @@ def lpush(db: Keyspace, args: Args) -> Reply:
 )
 def rpush(db: Keyspace, args: Args) -> Reply:
     """Put elements behind the last one; returns the length."""
-    entry = db.edit(args[0], List)
+    entry: List = db.edit(args[0], List)
     entry.push_right(args[1:])
     if db.wants:
         db.notify(LIST, b"rpush", args[0])

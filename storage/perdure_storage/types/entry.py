@@ -182,11 +182,8 @@ class Collection(Entry):
 
     def touch(self) -> Dataset:
         """This key changes in the open transaction. Returns the dataset, whose `effects` take what changed."""
-        ds = self.db.ds
-        if self.lsn != ds.lsn:
-            self.lsn = ds.lsn
-            ds.touched.append(self)
-        return ds
+        self.db.change(self, 0)
+        return self.db.ds
 
     def contents(self) -> list[Any]:
         """The containers that hold the elements, to be emptied in slices after the key is gone."""

@@ -2,7 +2,7 @@
 
 import cython
 
-from perdure_storage.keyspace cimport Dataset, Keyspace
+from perdure_storage.keyspace cimport Keyspace
 from perdure_storage.types.entry cimport Collection
 
 
@@ -13,5 +13,5 @@ cdef class Hash(Collection):
     cdef public bint wide
     cdef public list _expiries
 
-    @cython.locals(db=Keyspace, ds=Dataset, fields=dict, weight="long long")
+    @cython.locals(db=Keyspace, fields=dict, weight="long long")
     cpdef object set(self, bytes field, bytes value, expire=*)

@@ -99,22 +99,16 @@ class Hash(Collection):
         if expire or self.ttl:
             self._set_ttl(field, expire)
         db = self.db
-        ds = db.ds
-        if self.lsn != ds.lsn:  # `touch` and `grow`, but this is the hot path
-            self.lsn = ds.lsn
-            ds.touched.append(self)
-        ds.effects.append((HASH_PUT, self.id, field, value, expire))
         if old is None:
             self.size += 1
             if self.order is not None:
                 self.order.add(field)
             weight = ELEMENT_COST + len(field) + len(value)
         else:
-            if len(old) > ds.limits.hash_max_listpack_value:
+            if len(old) > db.ds.limits.hash_max_listpack_value:
                 self.wide = True
             weight = len(value) - len(old)
-        self.weight += weight
-        db.used += weight
+        db.change(self, weight).append((HASH_PUT, self.id, field, value, expire))
         return old is None
 
     def expire_field(self, field: bytes, expire: int) -> None:

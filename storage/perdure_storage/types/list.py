@@ -16,7 +16,7 @@ from itertools import pairwise
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
-from perdure_storage.effects import FREE, LIST_CUT, LIST_PUT
+from perdure_storage.effects import FREE, LIST_CUT, LIST_PUT, Effect
 from perdure_storage.errors import Corruption
 from perdure_storage.tables import Rows, Snapshot, Table
 from perdure_storage.types.entry import Collection, Element, Kind, LoadSteps
@@ -36,6 +36,30 @@ MANY: Final = 1000
 """When more values go than stay, and more than so many: those that stay move to a new id, and the rest is garbage."""
 
 
+def fold_put(rows: list[Rows], ident: int, slot: int, *values: bytes) -> None:
+    """LIST_PUT as row changes."""
+    table = rows[Table.LISTS]
+    for at, value in enumerate(values, slot + ZERO):
+        table[SLOT.pack(ident, at)] = value
+
+
+def fold_cut(rows: list[Rows], ident: int, slot: int, stop: int) -> None:
+    """LIST_CUT as row changes."""
+    table = rows[Table.LISTS]
+    for at in range(slot + ZERO, stop + ZERO):
+        table[SLOT.pack(ident, at)] = None
+
+
+def replay_put(value: List, slot: int, *values: bytes) -> None:
+    """LIST_PUT on a value in memory."""
+    value.place(slot, values)
+
+
+def replay_cut(value: List, slot: int, stop: int) -> None:
+    """LIST_CUT on a value in memory."""
+    value.cut(slot, stop)
+
+
 class List(Collection):
     """`slots` is None until loaded. REQUIRES for all but the record: `loaded`.
 
@@ -45,12 +69,12 @@ class List(Collection):
     __slots__ = ("first", "room", "slots")
     kind = Kind.LIST.value
     type_name = "list"
-
-    slots: list[Any] | None
+    folds = {LIST_PUT: fold_put, LIST_CUT: fold_cut}
+    replays = {LIST_PUT: replay_put, LIST_CUT: replay_cut}
 
     def __init__(self, db: Keyspace, key: bytes, lsn: int, expire: int, ident: int, *, new: bool = True) -> None:
         super().__init__(db, key, lsn, expire, ident, new=new)
-        self.slots = [] if new else None
+        self.slots: list[Any] | None = [] if new else None
         self.room = 0
         self.first = 0
 
@@ -98,9 +122,9 @@ class List(Collection):
         """Put values behind the last."""
         slots = self.slots
         assert slots is not None
-        self.touch().effects.append((LIST_PUT, self.id, self.first + self.size, *values))
+        effect = (LIST_PUT, self.id, self.first + self.size, *values)
         slots.extend(values)
-        self._added(values)
+        self._added(values, effect)
 
     def push_left(self, values: Sequence[bytes]) -> None:
         """Put values before the first, one after the other: the last of them comes to be the first."""
@@ -115,8 +139,7 @@ class List(Collection):
         self.room = room - count
         slots[self.room : room] = ordered
         self.first -= count
-        self.touch().effects.append((LIST_PUT, self.id, self.first, *ordered))
-        self._added(values)
+        self._added(values, (LIST_PUT, self.id, self.first, *ordered))
 
     def push(self, left: bool, values: Sequence[bytes]) -> None:
         """Put values at one end."""
@@ -144,8 +167,8 @@ class List(Collection):
             value = slots.pop()
             gone = self.first + count - 1
         self.size = count - 1
-        self.touch().effects.append((LIST_CUT, self.id, gone, gone + 1))
-        self.grow(-VALUE_COST - len(value))
+        db = self.db
+        db.change(self, -VALUE_COST - len(value)).append((LIST_CUT, self.id, gone, gone + 1))
         return value
 
     def keep(self, start: int, stop: int) -> None:
@@ -197,8 +220,7 @@ class List(Collection):
             moved, slot = slots[self.room : at + 1], self.first
         else:
             moved, slot = slots[at:], self.first + place
-        self.touch().effects.append((LIST_PUT, self.id, slot, *moved))
-        self._added((value,))
+        self._added((value,), (LIST_PUT, self.id, slot, *moved))
 
     def remove(self, places: Sequence[int]) -> None:
         """Take away the values at these places, which rise. O(n); all values but the longest run between two that go
@@ -232,9 +254,13 @@ class List(Collection):
 
     # -- sizes -----------------------------------------------------------------------------------------------------
 
-    def _added(self, values: Sequence[bytes]) -> None:
+    def _added(self, values: Sequence[bytes], effect: Effect) -> None:
+        weight = VALUE_COST * len(values)
+        for value in values:
+            weight += len(value)
         self.size += len(values)
-        self.grow(VALUE_COST * len(values) + sum(map(len, values)))
+        db = self.db
+        db.change(self, weight).append(effect)
 
     def encoding(self) -> str:
         return "quicklist"
@@ -322,26 +348,3 @@ def _rows(snapshot: Snapshot, ident: int) -> Iterator[tuple[int, bytes]]:
             raise Corruption("lists", f"id {ident}", f"there is no slot {expected} before slot {slot}")
         expected = slot + 1
         yield slot, value
-
-
-def fold_put(rows: list[Rows], ident: int, slot: int, *values: bytes) -> None:
-    """LIST_PUT as row changes."""
-    table = rows[Table.LISTS]
-    for at, value in enumerate(values, slot + ZERO):
-        table[SLOT.pack(ident, at)] = value
-
-
-def fold_cut(rows: list[Rows], ident: int, slot: int, stop: int) -> None:
-    """LIST_CUT as row changes."""
-    table = rows[Table.LISTS]
-    for at in range(slot + ZERO, stop + ZERO):
-        table[SLOT.pack(ident, at)] = None
-
-
-def replay_put(value: List, slot: int, *values: bytes) -> None:
-    """LIST_PUT on a value in memory."""
-    value.place(slot, values)
-
-
-List.folds = {LIST_PUT: fold_put, LIST_CUT: fold_cut}
-List.replays = {LIST_PUT: replay_put, LIST_CUT: List.cut}
