@@ -1,3 +1,4 @@
+# cython: annotation_typing=True
 """Sets: SADD, SINTER and their kin."""
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ NOTHING: Final[Members] = {}
 )
 def sadd(db: Keyspace, args: Args) -> Reply:
     """Add members; returns how many are new."""
-    added = db.edit(args[0], Set).add(args[1:])
+    entry: Set = db.edit(args[0], Set)
+    added = entry.add(args[1:])
     if added and db.wants:
         db.notify(SET, b"sadd", args[0])
     return added

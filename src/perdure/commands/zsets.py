@@ -1,3 +1,4 @@
+# cython: annotation_typing=True
 """Sorted sets: ZADD, ZRANGE and their kin.
 
 All that asks for an order first turns what it is asked for into ranks `start` up to, but not, `stop`, and then takes
@@ -72,7 +73,7 @@ def zadd(db: Keyspace, args: Args) -> Reply:
 
 def _set(db: Keyspace, key: bytes, member: bytes, score: float) -> bool:
     """ZADD without options; True when the member is new."""
-    entry = db.edit(key, ZSet)
+    entry: ZSet = db.edit(key, ZSet)
     if not db.wants:
         return entry.set(member, score)
     changed = entry.values.get(member) != score

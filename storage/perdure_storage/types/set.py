@@ -24,6 +24,30 @@ MEMBER_COST: Final = 90
 _INTEGER: Final = re.compile(rb"(?:0|-?[1-9][0-9]{0,18})\Z").match
 
 
+def fold_add(rows: list[Rows], ident: int, *members: bytes) -> None:
+    """SET_ADD as row changes."""
+    table, prefix = rows[Table.SETS], ID.pack(ident)
+    for member in members:
+        table[bounded(prefix, member)] = with_key(member, b"")
+
+
+def fold_del(rows: list[Rows], ident: int, *members: bytes) -> None:
+    """SET_DEL as row changes."""
+    table, prefix = rows[Table.SETS], ID.pack(ident)
+    for member in members:
+        table[bounded(prefix, member)] = None
+
+
+def replay_add(value: Set, *members: bytes) -> None:
+    """SET_ADD on a value in memory."""
+    value.add(members)
+
+
+def replay_del(value: Set, *members: bytes) -> None:
+    """SET_DEL on a value in memory."""
+    value.remove(members)
+
+
 class Set(Collection):
     """`names` is None until loaded. REQUIRES for all but the record: `loaded`.
 
@@ -34,12 +58,12 @@ class Set(Collection):
     __slots__ = ("names", "order", "wide")
     kind = Kind.SET.value
     type_name = "set"
-
-    names: dict[bytes, None] | None
+    folds = {SET_ADD: fold_add, SET_DEL: fold_del}
+    replays = {SET_ADD: replay_add, SET_DEL: replay_del}
 
     def __init__(self, db: Keyspace, key: bytes, lsn: int, expire: int, ident: int, *, new: bool = True) -> None:
         super().__init__(db, key, lsn, expire, ident, new=new)
-        self.names = {} if new else None
+        self.names: dict[bytes, None] | None = {} if new else None
         self.order: Order | None = None
         self.wide = False
 
@@ -59,7 +83,8 @@ class Set(Collection):
 
     def add(self, members: Iterable[bytes]) -> int:
         """Put members in; returns how many are new."""
-        names, order = self.members, self.order
+        names, order, db = self.names, self.order, self.db
+        assert names is not None
         new: list[bytes] = []
         weight = 0
         for member in members:
@@ -71,13 +96,13 @@ class Set(Collection):
                     order.add(member)
         if new:
             self.size += len(new)
-            self.touch().effects.append((SET_ADD, self.id, *new))
-            self.grow(weight)
+            db.change(self, weight).append((SET_ADD, self.id, *new))
         return len(new)
 
     def remove(self, members: Iterable[bytes]) -> int:
         """Take members out; returns how many there were. The caller drops the key when the set is empty."""
-        names, order = self.members, self.order
+        names, order, db = self.names, self.order, self.db
+        assert names is not None
         gone: list[bytes] = []
         weight = 0
         for member in members:
@@ -91,8 +116,7 @@ class Set(Collection):
             if not self.wide:
                 self.wide = self._is_wide(gone)
             self.size -= len(gone)
-            self.touch().effects.append((SET_DEL, self.id, *gone))
-            self.grow(-weight)
+            db.change(self, -weight).append((SET_DEL, self.id, *gone))
         return len(gone)
 
     def ordered(self) -> Order:
@@ -163,31 +187,3 @@ class Set(Collection):
 def is_integer(member: bytes) -> bool:
     """Would Redis keep this member as a number?"""
     return len(member) <= 20 and _INTEGER(member) is not None and -(1 << 63) <= int(member) < 1 << 63
-
-
-def fold_add(rows: list[Rows], ident: int, *members: bytes) -> None:
-    """SET_ADD as row changes."""
-    table, prefix = rows[Table.SETS], ID.pack(ident)
-    for member in members:
-        table[bounded(prefix, member)] = with_key(member, b"")
-
-
-def fold_del(rows: list[Rows], ident: int, *members: bytes) -> None:
-    """SET_DEL as row changes."""
-    table, prefix = rows[Table.SETS], ID.pack(ident)
-    for member in members:
-        table[bounded(prefix, member)] = None
-
-
-def replay_add(value: Set, *members: bytes) -> None:
-    """SET_ADD on a value in memory."""
-    value.add(members)
-
-
-def replay_del(value: Set, *members: bytes) -> None:
-    """SET_DEL on a value in memory."""
-    value.remove(members)
-
-
-Set.folds = {SET_ADD: fold_add, SET_DEL: fold_del}
-Set.replays = {SET_ADD: replay_add, SET_DEL: replay_del}

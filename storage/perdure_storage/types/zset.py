@@ -59,6 +59,36 @@ def _run(flags: list[bool]) -> int:
     return flags.index(False) if False in flags else len(flags)
 
 
+def fold_put(rows: list[Rows], ident: int, *pairs: bytes | float) -> None:
+    """ZSET_PUT as row changes."""
+    table, prefix = rows[Table.ZSETS], ID.pack(ident)
+    flat = iter(pairs)
+    for member, score in zip(flat, flat, strict=True):
+        assert isinstance(member, bytes) and isinstance(score, float)
+        table[bounded(prefix, member)] = with_key(member, SCORE.pack(score))
+
+
+def fold_del(rows: list[Rows], ident: int, *members: bytes) -> None:
+    """ZSET_DEL as row changes."""
+    table, prefix = rows[Table.ZSETS], ID.pack(ident)
+    for member in members:
+        table[bounded(prefix, member)] = None
+
+
+def replay_put(value: ZSet, *pairs: bytes | float) -> None:
+    """ZSET_PUT on a value in memory."""
+    flat = iter(pairs)
+    for member, score in zip(flat, flat, strict=True):
+        assert isinstance(member, bytes) and isinstance(score, float)
+        value.set(member, score)
+
+
+def replay_del(value: ZSet, *members: bytes) -> None:
+    """ZSET_DEL on a value in memory."""
+    for member in members:
+        value.remove(member)
+
+
 class ZSet(Collection):
     """`scores` is None until loaded. REQUIRES for all but the record: `loaded`.
 
@@ -69,14 +99,13 @@ class ZSet(Collection):
     __slots__ = ("order", "ranking", "scores", "wide")
     kind = Kind.ZSET.value
     type_name = "zset"
-
-    scores: dict[bytes, float] | None
-    ranking: SortedList[Ranked]
+    folds = {ZSET_PUT: fold_put, ZSET_DEL: fold_del}
+    replays = {ZSET_PUT: replay_put, ZSET_DEL: replay_del}
 
     def __init__(self, db: Keyspace, key: bytes, lsn: int, expire: int, ident: int, *, new: bool = True) -> None:
         super().__init__(db, key, lsn, expire, ident, new=new)
-        self.scores = {} if new else None
-        self.ranking = SortedList()
+        self.scores: dict[bytes, float] | None = {} if new else None
+        self.ranking: SortedList[Ranked] = SortedList()
         self.order: Order | None = None
         self.wide = False
 
@@ -98,20 +127,22 @@ class ZSet(Collection):
 
     def set(self, member: bytes, score: float) -> bool:
         """Give `member` this score, which is not NaN. True when the member is new."""
-        scores = self.values
+        scores, db = self.scores, self.db
+        assert scores is not None
         old = scores.get(member)
+        weight = 0
         if old is None:
             self.size += 1
             if self.order is not None:
                 self.order.add(member)
-            self.grow(MEMBER_COST + len(member))
+            weight = MEMBER_COST + len(member)
         else:
             if old == score:  # among them 0 and -0, which Redis does not tell apart here
                 return False
             self.ranking.remove((old, member))
         scores[member] = score
         self.ranking.add((score, member))
-        self.touch().effects.append((ZSET_PUT, self.id, member, score))
+        db.change(self, weight).append((ZSET_PUT, self.id, member, score))
         return old is None
 
     def fill(self, pairs: Iterable[tuple[bytes, float]]) -> None:
@@ -268,37 +299,3 @@ class ZSet(Collection):
         if score != score:
             raise ValueError("a score that is not a number")
         return 1
-
-
-def fold_put(rows: list[Rows], ident: int, *pairs: bytes | float) -> None:
-    """ZSET_PUT as row changes."""
-    table, prefix = rows[Table.ZSETS], ID.pack(ident)
-    flat = iter(pairs)
-    for member, score in zip(flat, flat, strict=True):
-        assert isinstance(member, bytes) and isinstance(score, float)
-        table[bounded(prefix, member)] = with_key(member, SCORE.pack(score))
-
-
-def fold_del(rows: list[Rows], ident: int, *members: bytes) -> None:
-    """ZSET_DEL as row changes."""
-    table, prefix = rows[Table.ZSETS], ID.pack(ident)
-    for member in members:
-        table[bounded(prefix, member)] = None
-
-
-def replay_put(value: ZSet, *pairs: bytes | float) -> None:
-    """ZSET_PUT on a value in memory."""
-    flat = iter(pairs)
-    for member, score in zip(flat, flat, strict=True):
-        assert isinstance(member, bytes) and isinstance(score, float)
-        value.set(member, score)
-
-
-def replay_del(value: ZSet, *members: bytes) -> None:
-    """ZSET_DEL on a value in memory."""
-    for member in members:
-        value.remove(member)
-
-
-ZSet.folds = {ZSET_PUT: fold_put, ZSET_DEL: fold_del}
-ZSet.replays = {ZSET_PUT: replay_put, ZSET_DEL: replay_del}

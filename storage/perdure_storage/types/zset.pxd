@@ -1,0 +1,16 @@
+# C fields of the compiled `ZSet`; the same names as its __slots__.
+
+import cython
+
+from perdure_storage.keyspace cimport Keyspace
+from perdure_storage.types.entry cimport Collection
+
+
+cdef class ZSet(Collection):
+    cdef public dict scores
+    cdef public object ranking
+    cdef public object order
+    cdef public bint wide
+
+    @cython.locals(db=Keyspace, weight="long long")
+    cpdef object set(self, bytes member, score)
