@@ -236,8 +236,8 @@ def lpos(db: Keyspace, args: Args) -> Reply:
         else:
             raise errors.syntax()
     entry = db.collection(args[0], List)
-    skipped = abs(rank) - 1
-    wanted = skipped + (abs(count) or ALL)
+    skipped = min(abs(rank) - 1, ALL)
+    wanted = min(skipped + (abs(count) or ALL), ALL)
     found: list[int] = []
     if entry is not None:
         window = min(longest or ALL, entry.size)
