@@ -37,7 +37,19 @@ def _newer_options(argv: Argv, redis: Reply, perdure: Reply) -> bool:
 
 
 def _foreign_cursor(argv: Argv, redis: Reply, perdure: Reply) -> bool:
-    return _named(argv, b"scan") and argv[1].lstrip(b"+0") != b"" and redis[0] == perdure[0] == "*"
+    if redis[0] != "*" or perdure[0] != "*":
+        return False
+    if _named(argv, b"scan"):
+        return argv[1].lstrip(b"+0") != b""
+    drawn = _named(argv, b"sscan", b"hscan", b"zscan") and argv[2].isdigit()
+    return drawn and 0 < int(argv[2]) < 1 << 32  # those that a server gave are larger
+
+
+def _skipped_by_name(argv: Argv, redis: Reply, perdure: Reply) -> bool:
+    by_name = _named(argv, b"zrangebylex", b"zrevrangebylex") or (
+        _named(argv, b"zrange") and b"BYLEX" in map(bytes.upper, argv)
+    )
+    return by_name and b"LIMIT" in map(bytes.upper, argv) and argv[1] == b"mixed" and redis[0] == perdure[0] == "*"
 
 
 def _negative_zero(argv: Argv, redis: Reply, perdure: Reply) -> bool:
@@ -96,6 +108,7 @@ KNOWN: Final = (
     Difference("SORT BY … ALPHA of elements with the same weight", _same_weights),
     Difference("SORT after a number that is next to nothing", _left_over_errno),
     Difference("Members at the same distance", _same_distances),
+    Difference("A range of names that skips some, where scores differ", _skipped_by_name),
     Difference("BITFIELD … OVERFLOW FAIL that makes a string longer", _grown_unseen, after="FAIL"),
     Difference("RESTORE with a time to live beyond the end of time", _end_of_time),
 )
