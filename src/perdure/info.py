@@ -179,7 +179,8 @@ def persistence(server: Server) -> Lines:
     yield "current_cow_size", 0
     yield "current_cow_size_age", 0
     yield "current_fork_perc", "0.00"
-    yield "rdb_changes_since_last_save", records.next_lsn - 1 - engine.applied_lsn
+    # what was changed before a FLUSHALL is gone, and need not be saved
+    yield "rdb_changes_since_last_save", records.next_lsn - 1 - max(engine.applied_lsn, server.dataset.emptied_lsn)
     yield "rdb_bgsave_in_progress", int(saving)
     yield "rdb_last_save_time", engine.last_checkpoint_ms // 1000
     yield "rdb_last_bgsave_status", "err" if engine.checkpoint_error else "ok"
@@ -238,7 +239,7 @@ def stats(server: Server) -> Lines:
     yield "pubsub_patterns", len(server.pubsub.patterns.listeners)
     yield "pubsubshard_channels", len(server.pubsub.shard_channels.listeners)
     yield "latest_fork_usec", 0
-    yield "total_forks", 0
+    yield "total_forks", server.engine.checkpoints + server.engine.compactions  # for which Redis would fork
     yield "tracking_total_keys", len(server.caches.readers)
     yield "tracking_total_items", server.caches.items
     yield "tracking_total_prefixes", len(server.caches.prefixes)

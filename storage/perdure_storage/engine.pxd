@@ -13,6 +13,7 @@ cdef class Engine:
     cdef public object asked_lsn
     cdef public object checkpoint_error
     cdef public object checkpoints
+    cdef public object compactions
     cdef public object clock
     cdef public object compacting
     cdef public Dataset dataset

@@ -95,7 +95,7 @@ class Engine:
         self.applied_bytes = 0
         self.last_checkpoint_ms = self.clock.now_ms()
         self.checkpoint_error = ""
-        self.checkpoints = 0
+        self.checkpoints = self.compactions = 0
         self.reclaimed_rows = 0
         self.compacting = ""
         self.sizes: dict[str, int] = {}
@@ -269,6 +269,7 @@ class Engine:
             return False
         self.compacting = self.directory.next_tables()
         if self.process is not None:
+            self.compactions += 1
             return self._tell(compact=self.compacting)
         self.compacting = ""
         return False

@@ -152,8 +152,17 @@ def test_save_waits_until_the_tables_have_it(perdure: RealRedis) -> None:
     assert perdure.ask("LASTSAVE") - time.time() < 5
 
 
+def test_after_flushall_nothing_remains_to_be_saved(perdure: RealRedis) -> None:
+    perdure.ask("SET", "k", "v")
+    perdure.ask("FLUSHALL")
+    assert told(perdure, "persistence")["rdb_changes_since_last_save"] == "0"
+    perdure.ask("SET", "k", "v")
+    assert int(told(perdure, "persistence")["rdb_changes_since_last_save"]) <= 1  # there may have been a checkpoint
+
+
 def test_bgsave_and_rewrite_begin(perdure: RealRedis) -> None:
     perdure.ask("SET", "k", "v")
+    jobs = int(told(perdure, "stats")["total_forks"])
     assert perdure.ask("BGSAVE") == b"Background saving started"
     assert perdure.ask("BGSAVE", "SCHEDULE") == b"Background saving started"
     assert perdure.ask("BGREWRITEAOF") == b"Background append only file rewriting started"
@@ -161,6 +170,7 @@ def test_bgsave_and_rewrite_begin(perdure: RealRedis) -> None:
     while told(perdure, "persistence")["aof_rewrite_in_progress"] == "1":
         assert time.monotonic() < deadline
         time.sleep(0.01)
+    assert int(told(perdure, "stats")["total_forks"]) > jobs
     assert perdure.ask("GET", "k") == b"v"
     assert perdure.ask("SET", "k", "w") == b"OK"
     assert perdure.ask("SAVE") == b"OK"

@@ -530,7 +530,9 @@ def flushdb(db: Keyspace, args: Args) -> Reply:
 )
 def flushall(db: Keyspace, args: Args) -> Reply:
     """Delete all keys of all databases. Memory and disk are given back bit by bit."""
-    return _flush(db.ds.databases, args)
+    reply = _flush(db.ds.databases, args)
+    db.ds.emptied_lsn = db.ds.lsn
+    return reply
 
 
 @SWAPPING.command("SWAPDB index1 index2", WRITE | FAST, since="4.0.0", complexity="O(1)", acl="keyspace dangerous")
