@@ -58,7 +58,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
     geo.COMMANDS,
     keys.COMMANDS,
     keys.DATABASES,
-    keys.SWAPPING,
+    keys.SERVER,
     dumps.COMMANDS,
     dumps.RESTORING,
     migrate.COMMANDS,

@@ -16,7 +16,8 @@ from perdure.errors import ReplyError
 from perdure.globs import compile_glob, literal_prefix
 from perdure.registry import DENYOOM, FAST, LOADING, READ, RECORD_ONLY, STALE, WRITE, Args, Family
 from perdure.resp import Reply
-from perdure.session import Session
+from perdure.saving import wait_for_tables
+from perdure.session import Park, Session
 from perdure_storage.events import GENERIC, MISS
 from perdure_storage.keyspace import COLLECTIONS, Dataset, Keyspace
 from perdure_storage.types.entry import Collection, Kind
@@ -24,7 +25,7 @@ from perdure_storage.types.string import String
 
 COMMANDS = Family("generic")
 DATABASES = Family("server")
-SWAPPING = Family("server", context=True)
+SERVER = Family("server", context=True)
 
 TYPE_NAMES: Final[dict[int, str]] = {
     Kind.GONE: "none",
@@ -520,7 +521,7 @@ def flushdb(db: Keyspace, args: Args) -> Reply:
     return _flush([db], args)
 
 
-@DATABASES.command(
+@SERVER.command(
     "FLUSHALL [ASYNC | SYNC]",
     WRITE,
     since="1.0.0",
@@ -528,14 +529,18 @@ def flushdb(db: Keyspace, args: Args) -> Reply:
     acl="keyspace dangerous",
     tips="request_policy:all_shards response_policy:all_succeeded",
 )
-def flushall(db: Keyspace, args: Args) -> Reply:
-    """Delete all keys of all databases. Memory and disk are given back bit by bit."""
-    reply = _flush(db.ds.databases, args)
-    db.ds.emptied_lsn = db.ds.lsn
-    return reply
+def flushall(ctx: Session, args: Args) -> Reply | Park:
+    """Delete all keys of all databases. Memory and disk are given back bit by bit. Where `save` has rules, the reply waits
+    until the tables know; not in a transaction or script, nor for a client that tracks keys."""
+    server, engine = ctx.server, ctx.server.engine
+    reply = _flush(ctx.ds.databases, args)
+    if ctx.in_exec or ctx.tracking is not None or not server.config.save or engine.compacting or engine.process is None:
+        return reply
+    waited: Reply | Park = server.finish() or wait_for_tables(server, changed=True)
+    return waited
 
 
-@SWAPPING.command("SWAPDB index1 index2", WRITE | FAST, since="4.0.0", complexity="O(1)", acl="keyspace dangerous")
+@SERVER.command("SWAPDB index1 index2", WRITE | FAST, since="4.0.0", complexity="O(1)", acl="keyspace dangerous")
 def swapdb(ctx: Session, args: Args) -> Reply:
     """Let two databases change places, for all clients at once."""
     first, second = map(to_integer, args)
