@@ -170,7 +170,7 @@ def test_values_have_the_types_the_server_computes_with() -> None:
     config = Config(maxmemory="64mb", save="900 1 300 10")
     assert config.maxmemory == 64 << 20
     assert config.client_output_buffer_limit["pubsub"] == BufferLimit(32 << 20, 8 << 20, 60)
-    assert getattr(config, "save") == (SavePoint(900, 1), SavePoint(300, 10))  # noqa: B009
+    assert config.save == (SavePoint(900, 1), SavePoint(300, 10))
     config.set([("maxmemory-clients", "5%"), ("client-output-buffer-limit", "normal 1mb 0 0")])
     assert config.maxmemory_clients == -5
     assert config.client_output_buffer_limit["normal"] == BufferLimit(1 << 20, 0, 0)

@@ -25,7 +25,7 @@ from perdure.directives import (
     Directive,
 )
 from perdure.globs import compile_glob
-from perdure.value_kinds import BufferLimit, Choice
+from perdure.value_kinds import BufferLimit, Choice, SavePoint
 
 __all__ = ["BufferLimit", "Config", "ConfigError", "UnknownDirective", "directives_page"]
 
@@ -96,6 +96,7 @@ class Config:
     wal_retention: int
     checkpoint_lag: int
     checkpoint_interval_ms: int
+    save: tuple[SavePoint, ...]
 
     maxmemory: int
     maxmemory_policy: str
