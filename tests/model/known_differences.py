@@ -75,7 +75,7 @@ def _dead_keys(argv: Argv, redis: Reply, perdure: Reply) -> bool:
     return _named(argv, b"dbsize") and redis[0] == perdure[0] == ":" and redis[1] > perdure[1]
 
 
-def _grown_unseen(argv: Argv, redis: Reply, perdure: Reply) -> bool:
+def _seen_by_watch(argv: Argv, redis: Reply, perdure: Reply) -> bool:
     return _named(argv, b"exec") and isinstance(redis[1], list) and perdure[1] is None
 
 
@@ -109,6 +109,11 @@ KNOWN: Final = (
     Difference("SORT after a number that is next to nothing", _left_over_errno),
     Difference("Members at the same distance", _same_distances),
     Difference("A range of names that skips some, where scores differ", _skipped_by_name),
-    Difference("BITFIELD … OVERFLOW FAIL that makes a string longer", _grown_unseen, after="FAIL"),
+    Difference("BITFIELD … OVERFLOW FAIL that makes a string longer", _seen_by_watch, after="FAIL"),
+    Difference(
+        "WATCH sees a stream's consumer groups change",
+        _seen_by_watch,
+        after="XREADGROUP XACK XCLAIM XAUTOCLAIM XGROUP XSETID",
+    ),
     Difference("RESTORE with a time to live beyond the end of time", _end_of_time),
 )
