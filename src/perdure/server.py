@@ -800,6 +800,10 @@ class Server(Hot):
         """`session` waits; what it sends meanwhile goes to its backlog."""
         self.wakeups.add(session, park)
 
+    def hear_others(self) -> None:
+        """Let those who wait look again when all has been read and run that had arrived by now."""
+        self.loop.call_soon(lambda: self.wakeups.poll(self.dataset.now))
+
     def finish(self) -> ReplyError | None:
         """Commit what has changed so far, apart from what the running command still has to do; the error if there is
         one."""

@@ -89,7 +89,7 @@ class Park:
     @property
     def unblockable(self) -> bool:
         """Does the client wait because its command says so, and not because we are not ready for it?"""
-        return self.reason not in ("pause", "loading", "shutdown", "migrate", "save")
+        return self.reason not in ("pause", "loading", "shutdown", "migrate", "save", "others")
 
 
 NO_REPLY: Final = b""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable
 
@@ -199,6 +201,21 @@ def test_kill_spares_who_asks(perdure: RealRedis) -> None:
 def test_kill_by_own_address_answers_first(perdure: RealRedis) -> None:
     assert perdure.ask("CLIENT", "KILL", address_of(perdure)) == b"OK"
     assert perdure.closed()
+
+
+def test_list_tells_of_what_had_arrived_together_with_it(
+    perdure_server: PerdureServer, perdure: RealRedis
+) -> None:
+    other = perdure_server.connect()
+    other.ask("PING")
+    os.kill(perdure_server.process.pid, signal.SIGSTOP)
+    try:
+        perdure.send("CLIENT", "LIST")
+        other.send("CLIENT", "SETNAME", "late")
+    finally:
+        os.kill(perdure_server.process.pid, signal.SIGCONT)
+    assert b"name=late" in perdure.read()
+    assert other.read() == b"OK"
 
 
 def test_killing_a_waiting_client(perdure: RealRedis, perdure_server: PerdureServer) -> None:

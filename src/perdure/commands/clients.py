@@ -11,7 +11,7 @@ from perdure.clients import CLASSES, checked_name, class_of, describe, is_plain
 from perdure.errors import ReplyError
 from perdure.registry import ADMIN, LOADING, NOSCRIPT, STALE, Args, Family
 from perdure.resp import Raw, Reply, Verbatim
-from perdure.session import Level, Session
+from perdure.session import Level, Park, Session
 
 COMMANDS = Family("connection", context=True)
 
@@ -86,8 +86,16 @@ def client_info(ctx: Session, args: Args) -> Reply:
     complexity="O(N) where N is the number of clients",
     tips="nondeterministic_output",
 )
-def client_list(ctx: Session, args: Args) -> Reply:
-    """Return a line for each connection."""
+def client_list(ctx: Session, args: Args) -> Reply | Park:
+    """Return a line for each connection. What others had sent before is read first: sockets come in any order."""
+    if ctx.in_exec or ctx.peer is None:
+        return listed(ctx, args)
+    ctx.server.hear_others()
+    return Park("others", ready=lambda: True, again=lambda db: listed(ctx, args))
+
+
+def listed(ctx: Session, args: Args) -> Reply:
+    """CLIENT LIST's reply. Raises ReplyError."""
     sessions = list(ctx.server.sessions.values())
     if args:
         word = args[0].upper()
