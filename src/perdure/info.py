@@ -179,7 +179,9 @@ def persistence(server: Server) -> Lines:
     yield "current_cow_size", 0
     yield "current_cow_size_age", 0
     yield "current_fork_perc", "0.00"
-    yield "rdb_changes_since_last_save", records.next_lsn - 1 - engine.applied_lsn
+    # where `save` has rules, Redis saves with FLUSHALL; here what was changed before it is gone, and need not be saved
+    emptied_lsn = server.dataset.emptied_lsn if server.config.save else 0
+    yield "rdb_changes_since_last_save", records.next_lsn - 1 - max(engine.applied_lsn, emptied_lsn)
     yield "rdb_bgsave_in_progress", int(saving)
     yield "rdb_last_save_time", engine.last_checkpoint_ms // 1000
     yield "rdb_last_bgsave_status", "err" if engine.checkpoint_error else "ok"

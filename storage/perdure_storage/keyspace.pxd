@@ -68,6 +68,7 @@ cdef class Dataset:
     cdef public long long expired_fields
     cdef public long long evicted_keys
     cdef public long long dropped
+    cdef public long long emptied_lsn
     cdef public long long discarded
     cdef public unsigned long long next_id
     cdef public long long next_space

@@ -775,6 +775,7 @@ class Dataset:
     def _begin(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self.lsn = snapshot.applied_lsn + 1
+        self.emptied_lsn = 0
         self.effects: list[fx.Effect] = []
         self.events: list[events.Event] = []
         self.touched: list[Collection] = []

@@ -58,7 +58,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
     geo.COMMANDS,
     keys.COMMANDS,
     keys.DATABASES,
-    keys.SERVER,
+    keys.SWAPPING,
     dumps.COMMANDS,
     dumps.RESTORING,
     migrate.COMMANDS,

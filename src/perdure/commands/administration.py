@@ -28,7 +28,6 @@ from perdure.registry import (
     Family,
 )
 from perdure.resp import Reply, Verbatim
-from perdure.saving import wait_for_tables
 from perdure.session import Park, Session
 
 if TYPE_CHECKING:
@@ -105,11 +104,38 @@ def monitor(ctx: Session, args: Args) -> Reply:
 # -- checkpoints ---------------------------------------------------------------------------------------------------
 
 
+class Saving:
+    """A checkpoint of everything up to now. `ready` pushes it on and says whether it is over, one way or the other."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.target = server.engine.log.next_lsn - 1
+        server.engine.checkpoint_error = ""
+
+    def ready(self) -> bool:
+        engine = self.server.engine
+        if engine.applied_lsn < self.target and engine.log.durable_lsn < self.target:
+            self.server.hasten_sync()
+        if engine.applied_lsn >= self.target or engine.checkpoint_error or engine.log.poison is not None:
+            return True
+        self.server.checkpoint()
+        return engine.applied_lsn >= self.target
+
+    def answer(self) -> Any:
+        engine = self.server.engine
+        if engine.applied_lsn >= self.target:
+            return "OK"
+        return ReplyError(f"ERR the checkpoint failed: {engine.log.poison or engine.checkpoint_error}")
+
+
 @COMMANDS.command("SAVE", WHEN_LOADED | NO_MULTI, since="1.0.0", complexity="O(N) where N is what has changed")
 def save(ctx: Session, args: Args) -> Reply | Park:
     """Fold everything until now into the tables, and wait for it. Other clients are served meanwhile."""
-    reply: Reply | Park = wait_for_tables(ctx.server, changed=False)
-    return reply
+    saving = Saving(ctx.server)
+    if saving.ready():
+        reply: Reply = saving.answer()
+        return reply
+    return Park("save", ready=saving.ready, answer=saving.answer)
 
 
 @COMMANDS.command("BGSAVE [SCHEDULE]", WHEN_LOADED, since="1.0.0", complexity="O(1)")

@@ -16,8 +16,7 @@ from perdure.errors import ReplyError
 from perdure.globs import compile_glob, literal_prefix
 from perdure.registry import DENYOOM, FAST, LOADING, READ, RECORD_ONLY, STALE, WRITE, Args, Family
 from perdure.resp import Reply
-from perdure.saving import wait_for_tables
-from perdure.session import Park, Session
+from perdure.session import Session
 from perdure_storage.events import GENERIC, MISS
 from perdure_storage.keyspace import COLLECTIONS, Dataset, Keyspace
 from perdure_storage.types.entry import Collection, Kind
@@ -25,7 +24,7 @@ from perdure_storage.types.string import String
 
 COMMANDS = Family("generic")
 DATABASES = Family("server")
-SERVER = Family("server", context=True)
+SWAPPING = Family("server", context=True)
 
 TYPE_NAMES: Final[dict[int, str]] = {
     Kind.GONE: "none",
@@ -521,7 +520,7 @@ def flushdb(db: Keyspace, args: Args) -> Reply:
     return _flush([db], args)
 
 
-@SERVER.command(
+@DATABASES.command(
     "FLUSHALL [ASYNC | SYNC]",
     WRITE,
     since="1.0.0",
@@ -529,18 +528,14 @@ def flushdb(db: Keyspace, args: Args) -> Reply:
     acl="keyspace dangerous",
     tips="request_policy:all_shards response_policy:all_succeeded",
 )
-def flushall(ctx: Session, args: Args) -> Reply | Park:
-    """Delete all keys of all databases. Memory and disk are given back bit by bit. Where `save` has rules, the reply waits
-    until the tables know; not in a transaction or script, nor for a client that tracks keys."""
-    server, engine = ctx.server, ctx.server.engine
-    reply = _flush(ctx.ds.databases, args)
-    if ctx.in_exec or ctx.tracking is not None or not server.config.save or engine.compacting or engine.process is None:
-        return reply
-    waited: Reply | Park = server.finish() or wait_for_tables(server, changed=True)
-    return waited
+def flushall(db: Keyspace, args: Args) -> Reply:
+    """Delete all keys of all databases. Memory and disk are given back bit by bit."""
+    reply = _flush(db.ds.databases, args)
+    db.ds.emptied_lsn = db.ds.lsn
+    return reply
 
 
-@SERVER.command("SWAPDB index1 index2", WRITE | FAST, since="4.0.0", complexity="O(1)", acl="keyspace dangerous")
+@SWAPPING.command("SWAPDB index1 index2", WRITE | FAST, since="4.0.0", complexity="O(1)", acl="keyspace dangerous")
 def swapdb(ctx: Session, args: Args) -> Reply:
     """Let two databases change places, for all clients at once."""
     first, second = map(to_integer, args)
