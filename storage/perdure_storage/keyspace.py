@@ -898,9 +898,10 @@ class Dataset:
     # -- generations: what the tables do not know yet ---------------------------------------------------------------
 
     def close_generation(self) -> None:
-        """A checkpoint up to the present end of the log is being asked for."""
+        """A checkpoint up to the present end of the log is being asked for, maybe within a transaction (BGSAVE in MULTI), of
+        which it will know nothing."""
         young = self.young
-        young.last_lsn = self.lsn - 1
+        young.last_lsn = self.lsn if self.effects or self.touched else self.lsn - 1
         self.aging.append(young)
         self.young = Generation()
 

@@ -404,3 +404,22 @@ def test_a_world_of_many_databases_counts_each() -> None:
     expected = list(range(16))
     expected[3], expected[12] = 12, 3
     assert counts == expected
+
+
+def test_a_checkpoint_asked_for_within_a_transaction_does_not_make_it_forgotten() -> None:
+    world = opened()
+    world.put(b"deleted", b"v")
+    world.put(b"kept", b"v")
+    world.engine.close()
+    engine = world.open()
+    db = engine[0]
+    world.put(b"other", b"v")
+    engine.sync()
+    assert db.delete(b"deleted")
+    db.set_string(b"made", b"v")
+    assert engine.request_checkpoint()
+    while engine.dataset.free_some():
+        pass
+    engine.commit()
+    assert db.find(b"deleted") is None
+    assert sorted(key for key, _ in db.scan()) == [b"kept", b"made", b"other"]
