@@ -176,6 +176,28 @@ def scan_prefix(share: float) -> Outcome:
     return {"keys": count, **seconds, "times_faster": round(seconds["redis_ms"] / seconds["perdure_ms"], 1)}
 
 
+def big_ranking(share: float) -> Outcome:
+    """A sorted set of 1,000,000 members: medians on the server of ZADD, ZRANK and ZRANGE by rank and by score."""
+    count = int(1_000_000 * share)
+    with perdure(appendfsync="everysec") as subject:
+        client = subject.client()
+        fill(client, (("ZADD", "ranking", random.random(), f"member:{i:08d}") for i in range(count)))
+        client.zrank("ranking", "member:00000000")
+        client.config_resetstat()
+        for _ in range(2000):
+            member, rank, score = f"member:{random.randrange(count):08d}", random.randrange(count), random.random()
+            client.execute_command("ZADD", "ranking", score, member)
+            client.execute_command("ZRANK", "ranking", member)
+            client.execute_command("ZRANGE", "ranking", rank, rank + 9)
+            client.execute_command("ZRANGEBYSCORE", "ranking", score, "+inf", "LIMIT", 0, 10)
+        told = client.info("latencystats")
+        medians = {
+            f"{name}_us": told[f"latency_percentiles_usec_{name}"]["p50"]
+            for name in ("zadd", "zrank", "zrange", "zrangebyscore")
+        }
+        return {"members": count, **medians, "bar_us": 100}
+
+
 def checkpoint_latency(share: float) -> Outcome:
     """p99 of SET while checkpoints and a compaction run, against that of a quiet server."""
     count = int(1_000_000 * share)
@@ -206,6 +228,7 @@ SCENARIOS: dict[str, Callable[[float], Outcome]] = {
     "big_delete": big_delete,
     "expiry_storm": expiry_storm,
     "scan_prefix": scan_prefix,
+    "big_ranking": big_ranking,
     "checkpoint_latency": checkpoint_latency,
 }
 """By name, in the order they run."""
