@@ -21,7 +21,7 @@ Element = tuple[Any, ...]
 order. A type in which order matters puts the place into the element. For people, digest and check alike."""
 
 ENTRY_COST: Final = 300
-"""Bytes of memory of an entry beside its key and value: object, dict slot, ring slot, headers, numbers. Measured."""
+"""Bytes of memory of a collection beside its key and elements: object, dict slot, ring slot, headers, numbers. Measured."""
 ELEMENT_COST: Final = 180
 """The same for one field of a hash, one member of a set."""
 
