@@ -469,7 +469,7 @@ class Server(Hot):
         self.harmless = min((limits[name].hard for name in ("normal", "pubsub") if limits[name].hard), default=1 << 62)
 
     def _append(self, wanted: bool) -> None:
-        """`appendonly` was set. Redis would begin to write everything to a file; here a checkpoint is the nearest to that."""
+        """`appendonly` was set. Redis would begin to write it all to a file; here a checkpoint is the nearest to that."""
         if wanted:
             log.info("appendonly yes: where Redis says that an AOF background was scheduled, a checkpoint begins")
             self.loop.call_soon(self.checkpoint)
