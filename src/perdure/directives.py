@@ -283,8 +283,7 @@ GROUPS: Final[tuple[Group, ...]] = (
             D("save", SaveRules(), "3600 1 300 100 60 10000",
               "Kept in any case: checkpoints follow `checkpoint-lag` and `checkpoint-interval-ms`, which is sooner; SAVE "
               "and BGSAVE make one at once"),
-            D("appendonly", YES_NO, "yes",
-              "The log is always written; `appendfsync no` is the cheapest it gets. Turned on, a checkpoint begins"),
+            D("appendonly", YES_NO, "yes", "The log is always written; `appendfsync no` is the cheapest it gets"),
             D("dbfilename", FileName("dbfilename"), "dump.rdb", change=PROTECTED),
             D("appendfilename", FileName("appendfilename"), "appendonly.aof", change=STARTUP),
             D("appenddirname", FileName("appenddirname"), "appendonlydir", change=STARTUP),

@@ -190,7 +190,6 @@ class Server(Hot):
         config.on_change("proto-max-bulk-len", self._limit_input)
         config.on_change("wal-segment-size", self._size_log)
         config.on_change("checkpoint-lag", self._size_log)
-        config.on_change("appendonly", self._append)
         self._limit_output(config.client_output_buffer_limit)
         for name in ("maxmemory", "maxmemory-policy", "min-replicas-to-write"):
             config.on_change(name, lambda value: self.update_gate())
@@ -467,12 +466,6 @@ class Server(Hot):
     def _limit_output(self, limits: dict[str, BufferLimit]) -> None:
         """`client-output-buffer-limit` was set. Up to `harmless` bytes at a time are left to `check_output`."""
         self.harmless = min((limits[name].hard for name in ("normal", "pubsub") if limits[name].hard), default=1 << 62)
-
-    def _append(self, wanted: bool) -> None:
-        """`appendonly` was set. Redis would begin to write it all to a file; here a checkpoint is the nearest to that."""
-        if wanted:
-            log.info("appendonly yes: where Redis says that an AOF background was scheduled, a checkpoint begins")
-            self.loop.call_soon(self.checkpoint)
 
     def _size_log(self, value: int) -> None:
         """`wal-segment-size` or `checkpoint-lag` was set."""

@@ -167,17 +167,6 @@ def test_where_save_has_rules_nothing_remains_to_be_saved_after_flushall(perdure
     assert int(told(perdure, "persistence")["rdb_changes_since_last_save"]) <= 1  # there may have been a checkpoint
 
 
-def test_turning_appendonly_on_begins_a_checkpoint(start_perdure: StartPerdure) -> None:
-    client = start_perdure("--appendonly", "no", "--checkpoint-interval-ms", "3600000").connect()
-    client.ask("SET", "k", "v")
-    before = int(told(client, "persistence")["rdb_saves"])
-    client.ask("MULTI")
-    client.ask("SET", "k", "w")
-    client.ask("CONFIG", "SET", "appendonly", "yes")
-    assert client.ask("EXEC") == [b"OK", b"OK"]
-    until(lambda: int(told(client, "persistence")["rdb_saves"]) > before)
-
-
 def test_bgsave_and_rewrite_begin(perdure: RealRedis) -> None:
     perdure.ask("SET", "k", "v")
     jobs = int(told(perdure, "stats")["total_forks"])
