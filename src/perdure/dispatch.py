@@ -269,7 +269,7 @@ def _why_not_inside(session: Session, script: Run, command: Command, argv: Argv)
     if command.write:
         if server.gate:
             refusal = server.why_no_writes(command, session)
-            if refusal is not None and not (script.allow_oom and refusal.text.startswith("OOM")):
+            if refusal is not None and not (script.rules.allow_oom and refusal.text.startswith("OOM")):
                 return refusal
         script.wrote = True
     if server.monitors and not (command.skip_monitor or command.admin):

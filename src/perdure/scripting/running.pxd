@@ -16,15 +16,14 @@ cdef class Rules:
 
 cdef class Run:
     cdef public bint abandoned
-    cdef public bint allow_oom
     cdef public Session caller
     cdef public list command
-    cdef public bint declared
     cdef public object doomed
     cdef public bint function
     cdef public object name
     cdef public long long protocol
     cdef public bint read_only
+    cdef public Rules rules
     cdef public Sandbox sandbox
     cdef public bint served
     cdef public long long since

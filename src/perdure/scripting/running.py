@@ -55,20 +55,19 @@ class Run:
     """One script or function from its call to its reply."""
 
     __slots__ = (
-        "abandoned", "allow_oom", "caller", "command", "declared", "doomed", "function", "name", "protocol", "read_only",
-        "sandbox", "served", "since", "wrote",
+        "abandoned", "caller", "command", "doomed", "function", "name", "protocol", "read_only", "rules", "sandbox",
+        "served", "since", "wrote",
     )  # fmt: skip
 
     def __init__(self, caller: Session, name: str, rules: Rules, read_only: bool, function: bool) -> None:
         self.caller = caller
         self.command: list[bytes] | None = None
-        self.declared = rules.declared
+        self.rules = rules
         self.name = name
         self.function = function
-        if read_only and rules.declared and not rules.no_writes:
+        if read_only and self.rules.declared and not self.rules.no_writes:
             raise ReplyError("ERR Can not execute a script with write flag using *_ro command.")
-        self.read_only = read_only or rules.no_writes
-        self.allow_oom = rules.allow_oom
+        self.read_only = read_only or self.rules.no_writes
         self.protocol = 2
         self.wrote = False
         self.abandoned = False
@@ -111,7 +110,7 @@ class Stage:
             return
         if not refusal.text.startswith("OOM"):
             raise refusal
-        if not run.allow_oom:
+        if not run.rules.allow_oom:
             raise ReplyError(
                 "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'"
             )
@@ -120,7 +119,7 @@ class Stage:
         """Run a compiled script with the first `count` of `args` as keys. Raises ReplyError with the script's error."""
         server, caller = self.server, run.caller
         actor = self.actor or self._new_actor()
-        if server.gate and run.declared and not run.read_only:
+        if server.gate and run.rules.declared and not run.read_only:
             self._admit(run)
         actor.ds, actor.db, actor.user, actor.protocol = caller.ds, caller.db, caller.user, 2
         actor.gate = not caller.user.unrestricted
