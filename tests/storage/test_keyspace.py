@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections import Counter
 from random import Random
 from typing import Any
@@ -423,3 +424,13 @@ def test_a_checkpoint_asked_for_within_a_transaction_does_not_make_it_forgotten(
     engine.commit()
     assert db.find(b"deleted") is None
     assert sorted(key for key, _ in db.scan()) == [b"kept", b"made", b"other"]
+
+
+def test_strings_are_taken_for_what_they_cost_in_memory() -> None:
+    db = opened().engine[0]
+    for number in range(700):  # just enough for the dict to have grown
+        db.set_string(b"key:%d" % number, b"x" * (number % 64))
+    entries = list(db.hot.values())
+    real = sum(sys.getsizeof(each) for entry in entries for each in (entry, entry.key, entry.value))
+    real += sys.getsizeof(db.hot) + sys.getsizeof(db.ring)
+    assert 0.8 * db.used < real <= db.used
