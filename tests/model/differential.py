@@ -416,16 +416,21 @@ def commands_of(steps: Iterable[Step]) -> Iterable[Argv]:
 class Difference:
     """A difference that is meant: `title` is a heading in docs/differences.md, which says why.
 
-    It can be there only when one of the words `after` has been sent before, in any case.
+    It can be there only when one of the words `after` has been sent before, in any case; when the difference is one of
+    WATCH, in a command that names a key which was watched by then.
     """
 
-    def __init__(self, title: str, covers: Callable[[Argv, Reply, Reply], bool], after: str = "") -> None:
+    def __init__(
+        self, title: str, covers: Callable[[Argv, Reply, Reply], bool], after: str = "", of_watch: bool = False
+    ) -> None:
         self.title = title
         self.covers = covers
         self.after = {word.encode() for word in after.split()}
+        self.of_watch = of_watch
 
-    def prepared(self, steps: Iterable[Step]) -> bool:
-        return not self.after or any(not self.after.isdisjoint(map(bytes.upper, argv)) for argv in commands_of(steps))
+    def prepared(self, steps: Iterable[Step], connection: Connection) -> bool:
+        before = connection.on_watched if self.of_watch else commands_of(steps)
+        return not self.after or any(not self.after.isdisjoint(map(bytes.upper, argv)) for argv in before)
 
 
 class Program(list[Step]):
@@ -554,7 +559,17 @@ class Connection:
 
     def __init__(self) -> None:
         self.queued: list[Argv] = []
-        self.open = self.watching = self.elsewhere = False
+        self.open = self.elsewhere = False
+        self.watched: set[bytes] = set()
+        self.on_watched: list[Argv] = []
+        """Commands with a watched key among their words."""
+
+    @property
+    def watching(self) -> bool:
+        return bool(self.watched)
+
+    def unwatch(self) -> None:
+        self.watched, self.on_watched = set(), []
 
     def parts(self, argv: Argv, wanted: Reply, found: Reply) -> list[tuple[Argv, Reply, Reply]]:
         """What is to be compared: of EXEC and of scripts each command with its own reply."""
@@ -574,6 +589,8 @@ class Connection:
 
     def note(self, argv: Argv, reply: Reply) -> None:
         name = argv[0].lower()
+        if reply != ("+", b"QUEUED") and not self.watched.isdisjoint(argv):
+            self.on_watched.append(argv)
         if name == b"exec" and isinstance(reply[1], list):
             for each in zip([*self.queued], reply[1], strict=False):
                 self.note(*each)
@@ -582,13 +599,16 @@ class Connection:
         elif reply[0] == "-" and not reply[1].startswith(b"EXECABORT"):
             pass
         elif name in (b"exec", b"discard"):
-            self.queued, self.open, self.watching = [], False, False
+            self.queued, self.open = [], False
+            self.unwatch()
         elif reply[0] != "+":
             pass
         elif name == b"multi":
             self.open = True
-        elif name in (b"watch", b"unwatch"):
-            self.watching = name == b"watch"
+        elif name == b"watch":
+            self.watched.update(argv[1:])
+        elif name == b"unwatch":
+            self.unwatch()
         elif name == b"select":
             self.elsewhere = argv[1] != b"0"
 
@@ -621,7 +641,7 @@ def difference(redis: Remote, perdure: Perdure, program: Program, families: Sequ
                 judge = SAME.get(argv[0].lower().decode("latin-1"))
                 if ours == theirs or (judge is not None and judge(theirs, ours)):
                     continue
-                if any(known.covers(argv, theirs, ours) and known.prepared(whole[:at]) for known in KNOWN):
+                if any(known.covers(argv, theirs, ours) and known.prepared(whole[:at], connection) for known in KNOWN):
                     return ""  # what follows may differ because of it
                 told = Program(whole[: at + 1])
                 return f"RESP{protocol}{told!r}\nredis-server: {theirs!r:.300}\nPerdure:      {ours!r:.300}"
