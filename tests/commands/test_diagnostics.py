@@ -206,6 +206,15 @@ def test_reload_in_the_middle_of_a_pipeline(perdure: RealRedis) -> None:
     assert [perdure.read() for _ in range(5)] == [b"OK", 2, b"OK", 3, b"3"]
 
 
+def test_reload_in_the_middle_of_a_transaction(perdure: RealRedis) -> None:
+    perdure.ask("SET", "gone", "x")
+    for words in (("MULTI",), ("SADD", "s", "x"), ("DEL", "gone"), ("DEBUG", "RELOAD"), ("SET", "b", "2")):
+        perdure.ask(*words)
+    assert perdure.ask("EXEC") == [1, 1, b"OK", b"OK"]
+    assert perdure.ask("MGET", "gone", "b") == [None, b"2"]
+    assert perdure.ask("SCARD", "s") == 1
+
+
 def test_keys_expire_only_when_asked_for_with_active_expire_off(perdure: RealRedis) -> None:
     perdure.ask("DEBUG", "SET-ACTIVE-EXPIRE", "0")
     perdure.ask("SET", "k", "v", "PX", "1")

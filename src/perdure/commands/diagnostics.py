@@ -297,6 +297,10 @@ def debug_sleep(ctx: Session, args: Args) -> Reply:
 
 
 def debug_reload(ctx: Session, args: Args) -> Reply:
+    if ctx.ds.effects or ctx.ds.touched:  # what a transaction has changed so far: it is not in the log yet
+        failure = ctx.server.finish()
+        if failure is not None:
+            raise failure
     try:
         ctx.server.reload()
     except (StorageError, OSError) as error:
