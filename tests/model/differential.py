@@ -450,12 +450,20 @@ def steps(*families: str) -> SearchStrategy[Program]:
     some = st.lists(mainly(commands, restarts, 9), min_size=1, max_size=12)
     together = st.lists(commands, min_size=1, max_size=6)
     inside = st.builds(transaction, together, word("EXEC EXEC EXEC DISCARD")) | st.builds(script, CALLS, together)
-    blocks = mainly(some, inside, 2)
+    few = st.lists(commands, min_size=1, max_size=2)
+    observed = st.builds(watched, few, mainly(st.just([]), st.just([(b"UNWATCH",)])))
+    blocks = mainly(some, inside | observed, 2)
     return st.lists(blocks, min_size=1, max_size=12).map(lambda lists: Program(chain.from_iterable(lists)))
 
 
 def transaction(commands: list[Argv], end: bytes) -> list[Step]:
     return [(b"MULTI",), *commands, (end,)]
+
+
+def watched(commands: list[Argv], end: list[Argv]) -> list[Step]:
+    """Have the commands changed what the first of them is about? EXEC tells."""
+    first = commands[0][1:] or (b"a",)
+    return [(b"WATCH", *first), *commands, *end, (b"MULTI",), (b"PING",), (b"EXEC",)]
 
 
 SCRIPT: Final = b"""\

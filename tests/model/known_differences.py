@@ -119,5 +119,6 @@ KNOWN: Final = (
         after="XREADGROUP XACK XCLAIM XAUTOCLAIM XGROUP XSETID",
         of_watch=True,
     ),
+    Difference("PFDEBUG is a change for WATCH", _seen_by_watch, after="PFDEBUG", of_watch=True),
     Difference("RESTORE with a time to live beyond the end of time", _end_of_time),
 )
