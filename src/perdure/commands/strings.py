@@ -364,6 +364,8 @@ def append(db: Keyspace, args: Args) -> Reply:
         db.set_string(key, more)
     elif more:
         db.patch_string(entry, len(entry.value), more)
+    else:
+        db.set_expire(entry, entry.expire)  # nothing new, but for whoever watches the key: Redis counts it as a change
     if db.wants:
         db.notify(STRING, b"append", key)
     return len(more) if entry is None else len(entry.value)
