@@ -35,6 +35,8 @@ UNDECLARED: Final = {
     b"keys": "looks at all keys",
     b"scan": "looks at all keys",
     b"randomkey": "chooses one",
+    b"flushdb": "removes all; one by one those that its transaction has made",
+    b"flushall": "removes all; one by one those that its transaction has made",
     b"exec": "runs others, each with its own keys",
     b"sort": "BY and GET name keys by patterns: who may not read all keys may not use them",
     b"sort_ro": "BY and GET name keys by patterns: who may not read all keys may not use them",
