@@ -37,7 +37,10 @@ UNDECLARED: Final = {
     b"randomkey": "chooses one",
     b"flushdb": "removes all; one by one those that its transaction has made",
     b"flushall": "removes all; one by one those that its transaction has made",
-    b"exec": "runs others, each with its own keys",
+    **dict.fromkeys(
+        (b"exec", b"eval", b"eval_ro", b"evalsha", b"evalsha_ro", b"fcall", b"fcall_ro"),
+        "runs others, each with its own keys",
+    ),
     b"sort": "BY and GET name keys by patterns: who may not read all keys may not use them",
     b"sort_ro": "BY and GET name keys by patterns: who may not read all keys may not use them",
 }
