@@ -52,7 +52,7 @@ COMMAND_STRATEGIES["sorting"] = st.one_of(
     command("SORT SORT_RO", ANY, "ALPHA", shuffled(optional(word("ASC DESC")), optional(GET))),
     command("SORT", ANY, "ALPHA", shuffled(optional(ORDER), optional(LIMIT), optional(GET), optional(STORE))),
     command("SORT", ANY, "BY", BY, shuffled(optional(ORDER), optional(LIMIT), optional(GET), optional(STORE))),
-    command("SORT", LIST, "BY", PATTERN, "ALPHA", shuffled(optional(ORDER), optional(GET), optional(STORE))),
+    command("SORT", st.just(b"row"), "BY", PATTERN, "ALPHA", shuffled(optional(ORDER), optional(GET), optional(STORE))),
     command("SORT", LIST | ZSET, "BY", "nosort", shuffled(optional(ORDER), optional(LIMIT), optional(STORE))),
     command("SORT", SET, "BY", "nosort", shuffled(optional(ORDER), optional(LIMIT), STORE)),
     command("EXISTS LLEN", st.sampled_from(KEYS)),
