@@ -13,8 +13,12 @@ from setuptools import Extension, setup
 
 COMPILED = {
     "perdure_storage._fast": "storage/perdure_storage/_fast.pyx",
+    "perdure_storage.checkpoint": "storage/perdure_storage/checkpoint.py",
+    "perdure_storage.effects": "storage/perdure_storage/effects.py",
     "perdure_storage.engine": "storage/perdure_storage/engine.py",
     "perdure_storage.keyspace": "storage/perdure_storage/keyspace.py",
+    "perdure_storage.records": "storage/perdure_storage/records.py",
+    "perdure_storage.tables": "storage/perdure_storage/tables.py",
     "perdure_storage.types.entry": "storage/perdure_storage/types/entry.py",
     "perdure_storage.types.hash": "storage/perdure_storage/types/hash.py",
     "perdure_storage.types.list": "storage/perdure_storage/types/list.py",

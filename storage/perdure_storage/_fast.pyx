@@ -9,9 +9,10 @@ from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.mem cimport PyMem_Realloc
-from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
+from cpython.ref cimport Py_INCREF
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE, PyTuple_New, PyTuple_SET_ITEM
 from libc.string cimport memcpy
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint32_t, uint64_t
 
 cdef extern from "Python.h":
     long long PyLong_AsLongLongAndOverflow(object value, int* overflow) except? -1
@@ -80,6 +81,7 @@ cdef Py_ssize_t capacity = 0
 cdef Py_ssize_t used = 0
 cdef enum:
     KEEP = 1 << 20  # a larger scratch buffer is given back after use
+    MAX_DEPTH = 8  # effects nest two deep
 
 
 cdef int reserve(Py_ssize_t more) except -1:
@@ -257,6 +259,98 @@ def open_record(bytes buffer, Py_ssize_t at, uint32_t salt):
     lsn = get_little_endian(data + 8, 8)
     payload = PyBytes_FromStringAndSize(<const char*>data + 21, size)
     return lsn, lsn - get_little_endian(data + 16, 4), data[20], payload, crc
+
+
+cdef struct Cursor:
+    const unsigned char* at
+    const unsigned char* end
+
+
+cdef uint64_t take_big_endian(Cursor* cursor, int width) except? 0xDEAD:
+    cdef uint64_t value = 0
+    if cursor.end - cursor.at < width:
+        raise ValueError("the value is cut short")
+    for _ in range(width):
+        value = value << 8 | cursor.at[0]
+        cursor.at += 1
+    return value
+
+
+cdef bytes take_raw(Cursor* cursor, Py_ssize_t size):
+    cdef const char* start = <const char*>cursor.at
+    if cursor.end - cursor.at < size:
+        raise ValueError("the value is cut short")
+    cursor.at += size
+    return PyBytes_FromStringAndSize(start, size)
+
+
+cdef tuple take_array(Cursor* cursor, Py_ssize_t size, int depth):
+    cdef Py_ssize_t index
+    if depth > MAX_DEPTH or cursor.end - cursor.at < size:  # an item takes a byte at least: nothing is reserved in vain
+        raise ValueError("the value is cut short, or nested too deeply")
+    cdef tuple items = PyTuple_New(size)
+    for index in range(size):
+        item = take(cursor, depth + 1)
+        Py_INCREF(item)
+        PyTuple_SET_ITEM(items, index, item)
+    return items
+
+
+cdef object take(Cursor* cursor, int depth):
+    """The value at `cursor`, which then is behind it. Raises ValueError for what `put` does not write."""
+    cdef int head = <int>take_big_endian(cursor, 1)
+    cdef uint64_t bits
+    cdef double number
+    if head <= 0x7F:
+        return head
+    if head >= 0xE0:
+        return head - 0x100
+    if head == 0xC4:
+        return take_raw(cursor, take_big_endian(cursor, 1))
+    if head <= 0x9F and head >= 0x90:
+        return take_array(cursor, head & 0x0F, depth)
+    if head == 0xCC:
+        return take_big_endian(cursor, 1)
+    if head == 0xCD:
+        return take_big_endian(cursor, 2)
+    if head == 0xCE:
+        return take_big_endian(cursor, 4)
+    if head == 0xCF:
+        return take_big_endian(cursor, 8)
+    if head == 0xCB:
+        bits = take_big_endian(cursor, 8)
+        memcpy(&number, &bits, 8)
+        return number
+    if head == 0xC0:
+        return None
+    if head == 0xC5:
+        return take_raw(cursor, take_big_endian(cursor, 2))
+    if head == 0xC6:
+        return take_raw(cursor, take_big_endian(cursor, 4))
+    if head == 0xDC:
+        return take_array(cursor, take_big_endian(cursor, 2), depth)
+    if head == 0xDD:
+        return take_array(cursor, take_big_endian(cursor, 4), depth)
+    if head == 0xD0:
+        return <int8_t>take_big_endian(cursor, 1)
+    if head == 0xD1:
+        return <int16_t>take_big_endian(cursor, 2)
+    if head == 0xD2:
+        return <int32_t>take_big_endian(cursor, 4)
+    if head == 0xD3:
+        return <int64_t>take_big_endian(cursor, 8)
+    raise ValueError(f"byte {head:#04x} begins nothing that effects are made of")
+
+
+def unpack(bytes data):
+    """The inverse of `codec.pack`, arrays as tuples. Raises ValueError for anything else."""
+    cdef Cursor cursor
+    cursor.at = <const unsigned char*>PyBytes_AS_STRING(data)
+    cursor.end = cursor.at + PyBytes_GET_SIZE(data)
+    value = take(&cursor, 0)
+    if cursor.at != cursor.end:
+        raise ValueError("something follows the value")
+    return value
 
 
 def seal_row(bytes table, bytes key, bytes content):

@@ -34,7 +34,21 @@ from perdure_storage.records import (
     string_record,
     with_expire,
 )
-from perdure_storage.tables import U64, Rows, Snapshot, Table, TableStore, bounded, empty_rows, with_key
+from perdure_storage.tables import (
+    EXPIRIES,
+    GARBAGE,
+    KEYS,
+    META,
+    STRINGS,
+    U64,
+    Rows,
+    Snapshot,
+    Table,
+    TableStore,
+    bounded,
+    empty_rows,
+    with_key,
+)
 from perdure_storage.types.entry import Kind
 from perdure_storage.types.string import CHUNK, CHUNK_KEY, String, chunks
 from perdure_storage.wal import LogReader
@@ -60,7 +74,7 @@ class Folder:
         self.rows = empty_rows()
         self.snapshot: Snapshot = tables.snapshot()
         self.applied_lsn = self.snapshot.applied_lsn
-        raw = self.snapshot.get(Table.META, b"next_id")
+        raw = self.snapshot.get(META, b"next_id")
         self.next_id = U64.unpack(raw)[0] if raw else 1
         self.folded_bytes = self.folded_batches = 0
         self._handlers: dict[int, fx.Handler] = {
@@ -94,7 +108,7 @@ class Folder:
     def commit(self, lsn: int) -> None:
         """Write the pending changes and `lsn` in one synced transaction."""
         rows = self.rows
-        rows[Table.META][b"next_id"] = U64.pack(self.next_id)
+        rows[META][b"next_id"] = U64.pack(self.next_id)
         self.snapshot.close()
         self.tables.apply(rows, lsn)
         self.rows[:] = empty_rows()
@@ -120,7 +134,7 @@ class Folder:
 
     def _index(self, space: int, key: bytes, due: int, prev_due: int) -> None:
         if due != prev_due:
-            table = self.rows[Table.EXPIRIES]
+            table = self.rows[EXPIRIES]
             if prev_due:
                 table[expiry_key(prev_due, space, key)] = None
             if due:
@@ -133,81 +147,83 @@ class Folder:
     def _string(self, space: int, key: bytes, value: bytes, expire: int, prev_due: int, ident: int) -> None:
         if ident:
             self._used_id(ident)
-            self.rows[Table.STRINGS].update(chunks(ident, value))
+            self.rows[STRINGS].update(chunks(ident, value))
             content = body_record(key, Kind.CHUNKED, expire, ident, len(value), expire)
         else:
             content = string_record(key, expire, value)
-        self.rows[Table.KEYS][record_key(space, key)] = content
+        self.rows[KEYS][record_key(space, key)] = content
         if expire or prev_due:
             self._index(space, key, expire, prev_due)
 
     def _patch(self, space: int, key: bytes, ident: int, offset: int, data: bytes, size: int) -> None:
         row_key = record_key(space, key)
-        content = self._get(Table.KEYS, row_key)
+        content = self._get(KEYS, row_key)
         if content is None:
             raise Corruption("keys", row_key.hex(), "a patch for a key that is not there")
         record = decode(row_key, content)[1]
         if not ident:
             value = bytearray(record.value.ljust(size, b"\0"))
             value[offset : offset + len(data)] = data
-            self.rows[Table.KEYS][row_key] = string_record(key, record.expire, value)
+            self.rows[KEYS][row_key] = string_record(key, record.expire, value)
             return
-        table = self.rows[Table.STRINGS]
+        table = self.rows[STRINGS]
         for number in range(min(offset, record.size) // CHUNK, (max(offset + len(data), 1) - 1) // CHUNK + 1):
             start = number * CHUNK
             chunk_key = CHUNK_KEY.pack(ident, number)
             width = min(CHUNK, size - start)
-            chunk = bytearray((self._get(Table.STRINGS, chunk_key) or b"").ljust(width, b"\0"))
+            chunk = bytearray((self._get(STRINGS, chunk_key) or b"").ljust(width, b"\0"))
             low, high = max(offset, start), min(offset + len(data), start + width)
             if low < high:
                 chunk[low - start : high - start] = data[low - offset : high - offset]
             table[chunk_key] = bytes(chunk)
-        self.rows[Table.KEYS][row_key] = body_record(key, Kind.CHUNKED, record.expire, ident, size, record.expire)
+        self.rows[KEYS][row_key] = body_record(key, Kind.CHUNKED, record.expire, ident, size, record.expire)
 
     def _record(
         self, space: int, key: bytes, kind: int, ident: int, size: int, expire: int, due: int, prev_due: int
     ) -> None:
-        self._used_id(ident)
-        self.rows[Table.KEYS][record_key(space, key)] = body_record(key, kind, expire, ident, size, due)
-        self._index(space, key, due, prev_due)
+        if ident >= self.next_id:
+            self._used_id(ident)
+        self.rows[KEYS][record_key(space, key)] = body_record(key, kind, expire, ident, size, due)
+        if due != prev_due:
+            self._index(space, key, due, prev_due)
 
     def _expire(self, space: int, key: bytes, expire: int, prev_due: int) -> None:
         row_key = record_key(space, key)
-        content = self._get(Table.KEYS, row_key)
+        content = self._get(KEYS, row_key)
         if content is None:
             raise Corruption("keys", row_key.hex(), "an expiry for a key that is not there")
-        self.rows[Table.KEYS][row_key] = with_expire(row_key, content, expire)
+        self.rows[KEYS][row_key] = with_expire(row_key, content, expire)
         self._index(space, key, expire, prev_due)
 
     def _delete(self, space: int, key: bytes, prev_due: int, ident: int, kind: int) -> None:
-        self.rows[Table.KEYS][record_key(space, key)] = None
+        self.rows[KEYS][record_key(space, key)] = None
         self._index(space, key, 0, prev_due)
         if ident:
             self._free(ident, kind)
 
     def _free(self, ident: int, kind: int) -> None:
         self._used_id(ident)  # a collection that came and went in one transaction has no RECORD
-        self.rows[Table.GARBAGE][U64.pack(ident)] = bytes((kind,))
+        self.rows[GARBAGE][U64.pack(ident)] = bytes((kind,))
 
     def _count(self, space: int, keys: int, expires: int) -> None:
-        self.rows[Table.META][COUNT_PREFIX + SPACE.pack(space)] = COUNTS.pack(keys, expires)
+        self.rows[META][COUNT_PREFIX + SPACE.pack(space)] = COUNTS.pack(keys, expires)
 
     def _spaces(self, *spaces: int) -> None:
-        meta = self.rows[Table.META]
+        meta = self.rows[META]
         meta[b"spaces"] = pack(spaces)
-        raw = self._get(Table.META, b"next_space")
+        raw = self._get(META, b"next_space")
         meta[b"next_space"] = SPACE.pack(max(*spaces, SPACE.unpack(raw)[0] - 1 if raw else 0) + 1)
 
     def _drop_space(self, space: int) -> None:
-        self.rows[Table.META][COUNT_PREFIX + SPACE.pack(space)] = None
-        self.rows[Table.GARBAGE][U64.pack(space | SPACE_BIT)] = b"\0"
+        self.rows[META][COUNT_PREFIX + SPACE.pack(space)] = None
+        self.rows[GARBAGE][U64.pack(space | SPACE_BIT)] = b"\0"
 
     def _library_set(self, name: bytes, code: bytes) -> None:
-        self.rows[Table.META][bounded(LIBRARY_PREFIX, name)] = with_key(name, code)
+        self.rows[META][bounded(LIBRARY_PREFIX, name)] = with_key(name, code)
 
     def _library_del(self, *names: bytes) -> None:
         for name in names:
-            self.rows[Table.META][bounded(LIBRARY_PREFIX, name)] = None
+            self.rows[META][bounded(LIBRARY_PREFIX, name)] = None
 
     # -- garbage -------------------------------------------------------------------------------------------------
 
@@ -218,7 +234,7 @@ class Folder:
         """
         rows = empty_rows()
         removed = 0
-        for garbage_key, kind in self.snapshot.scan(Table.GARBAGE, b""):
+        for garbage_key, kind in self.snapshot.scan(GARBAGE, b""):
             ident = U64.unpack(garbage_key)[0]
             if ident & SPACE_BIT:
                 removed += self._reclaim_space(rows, ident & ~SPACE_BIT, limit - removed)
@@ -226,7 +242,7 @@ class Folder:
                 removed += self._reclaim_id(rows, ident, kind[0], limit - removed)
             if removed >= limit:
                 break
-            rows[Table.GARBAGE][garbage_key] = None
+            rows[GARBAGE][garbage_key] = None
             removed += 1
         if removed:
             self.snapshot.close()
@@ -245,14 +261,14 @@ class Folder:
 
     def _reclaim_space(self, rows: list[Rows], space: int, limit: int) -> int:
         removed = 0
-        dead = self.snapshot.scan(Table.KEYS, SPACE.pack(space), SPACE.pack(space + 1))
+        dead = self.snapshot.scan(KEYS, SPACE.pack(space), SPACE.pack(space + 1))
         for row_key, content in islice(dead, limit):
             key, record = decode(row_key, content)
-            rows[Table.KEYS][row_key] = None
+            rows[KEYS][row_key] = None
             if record.id:
-                rows[Table.GARBAGE][U64.pack(record.id)] = bytes((record.kind,))
+                rows[GARBAGE][U64.pack(record.id)] = bytes((record.kind,))
             if record.due:
-                rows[Table.EXPIRIES][expiry_key(record.due, space, key)] = None
+                rows[EXPIRIES][expiry_key(record.due, space, key)] = None
             removed += 1
         return removed
 

@@ -43,8 +43,8 @@ def pack(value: Any) -> bytes:
     return data
 
 
-def unpack(data: bytes) -> Any:
-    """The inverse of `pack`, arrays as tuples. Raises msgpack's exceptions or ValueError."""
+def unpack_in_python(data: bytes) -> Any:
+    """The inverse of `pack`, arrays as tuples. Raises ValueError."""
     return msgpack.unpackb(data, use_list=False, strict_map_key=False)
 
 
@@ -90,6 +90,8 @@ try:  # the same in C, where a compiler was present at installation
     from perdure_storage._fast import open_row as open_row
     from perdure_storage._fast import seal_batch as seal_batch
     from perdure_storage._fast import seal_row as seal_row
+    from perdure_storage._fast import unpack as unpack
 except ImportError:
     open_record, open_row = open_record_in_python, open_row_in_python
     seal_batch, seal_row = seal_batch_in_python, seal_row_in_python
+    unpack = unpack_in_python

@@ -38,7 +38,7 @@ from perdure_storage.records import (
     expiry_key,
     record_key,
 )
-from perdure_storage.tables import MAX_RAW, Snapshot, Table, bounded, split_key
+from perdure_storage.tables import EXPIRIES, KEYS, MAX_RAW, META, Snapshot, bounded, split_key
 from perdure_storage.types.entry import Collection, DefaultLimits, Entry, Kind, Limits
 from perdure_storage.types.hash import Hash
 from perdure_storage.types.list import List
@@ -548,7 +548,7 @@ class Keyspace:
         head, prefix = SPACE.pack(self.space), prefix[:MAX_RAW]
         start, stop = max(after, prefix), _after_prefix(prefix)
         rows: Iterator[tuple[bytes, bytes | None]]
-        rows = _inside_space(self.ds.snapshot.scan(Table.KEYS, head + start, _after_prefix(head + prefix)))
+        rows = _inside_space(self.ds.snapshot.scan(KEYS, head + start, _after_prefix(head + prefix)))
         fresh = self.ds.born_keys(self.space)
         runs = [run for born in fresh for run in born.between(start, stop)]
         if runs:
@@ -597,7 +597,7 @@ class Keyspace:
         if not drawn:
             return None
         ((row_key, _),) = random.choices(drawn, [1 / chance for _, chance in drawn])
-        return decode(row_key, self.ds.snapshot.get(Table.KEYS, row_key) or b"")[0]
+        return decode(row_key, self.ds.snapshot.get(KEYS, row_key) or b"")[0]
 
     def _descend(self, random: Random) -> tuple[bytes, float] | None:
         """(row key, its chance to be drawn): at each byte where keys differ, a random one of those in between."""
@@ -606,10 +606,10 @@ class Keyspace:
         while True:
             end = _after_prefix(place)
             assert end is not None
-            low = [row_key for row_key, _ in islice(snapshot.scan(Table.KEYS, place, end), 2)]
+            low = [row_key for row_key, _ in islice(snapshot.scan(KEYS, place, end), 2)]
             if not low:
                 return None
-            last = next(row_key for row_key, _ in snapshot.scan_back(Table.KEYS, end) if row_key < end)
+            last = next(row_key for row_key, _ in snapshot.scan_back(KEYS, end) if row_key < end)
             if low[0] == last:
                 return last, chance
             common = next((at for at, byte in enumerate(low[0]) if byte != last[at]), len(low[0]))
@@ -619,8 +619,8 @@ class Keyspace:
             pick = random.randint(bottom - ends, last[common])
             if pick < bottom:
                 return low[0], chance / width
-            found = next(snapshot.scan(Table.KEYS, last[:common] + bytes((pick,)), end))[0]
-            back = snapshot.scan_back(Table.KEYS, found[: common + 1])
+            found = next(snapshot.scan(KEYS, last[:common] + bytes((pick,)), end))[0]
+            back = snapshot.scan_back(KEYS, found[: common + 1])
             before = next((row_key for row_key, _ in back if row_key < found), b"")
             previous = before[common] if before >= low[ends] else bottom - 1
             chance *= (found[common] - previous) / width
@@ -663,7 +663,7 @@ class Keyspace:
     def _read(self, key: bytes) -> Record | None:
         """The key's record in the tables."""
         row_key = record_key(self.space, key)
-        content = self.ds.snapshot.get(Table.KEYS, row_key)
+        content = self.ds.snapshot.get(KEYS, row_key)
         if content is None:
             return None
         stored_key, record = decode(row_key, content)
@@ -787,7 +787,7 @@ class Dataset:
 
     def _read_meta(self) -> None:
         get = self.snapshot.get
-        raw_id, raw_space, raw_spaces = (get(Table.META, name) for name in (b"next_id", b"next_space", b"spaces"))
+        raw_id, raw_space, raw_spaces = (get(META, name) for name in (b"next_id", b"next_space", b"spaces"))
         self.next_id = int.from_bytes(raw_id, "big") if raw_id else 1
         self.next_space = int.from_bytes(raw_space, "big") if raw_space else 1
         spaces: list[int] = list(unpack(raw_spaces)) if raw_spaces else []
@@ -797,14 +797,14 @@ class Dataset:
         self.spaces: dict[int, Keyspace] = {}
         for index, (db, space) in enumerate(zip(self.databases, spaces, strict=True)):
             db.index, db.space = index, space
-            counts = get(Table.META, COUNT_PREFIX + SPACE.pack(space))
+            counts = get(META, COUNT_PREFIX + SPACE.pack(space))
             db.keys, db.expires = COUNTS.unpack(counts) if counts else (0, 0)
             db.hot, db.ring, db.hand, db.used = {}, [], 0, 0
             db.complete = not db.keys
             self.spaces[space] = db
         if known < len(spaces):
             self.log_spaces()
-        rows = self.snapshot.scan(Table.META, LIBRARY_PREFIX, LIBRARY_PREFIX[:-1] + b"\1")
+        rows = self.snapshot.scan(META, LIBRARY_PREFIX, LIBRARY_PREFIX[:-1] + b"\1")
         self.libraries: dict[bytes, bytes] = dict(split_key(len(LIBRARY_PREFIX), *row) for row in rows)
 
     def listen(self, kinds: int) -> None:
@@ -1047,7 +1047,7 @@ def _after_prefix(prefix: bytes) -> bytes | None:
 
 def expiry_rows(snapshot: Snapshot, after: bytes, now: int) -> Iterator[tuple[bytes, int, int, bytes]]:
     """(row key, due, space, key) of expiry rows behind `after` that are due by `now`."""
-    for row_key, content in snapshot.scan(Table.EXPIRIES, after + b"\0" if after else b"", DUE.pack(now + 1, 0)):
+    for row_key, content in snapshot.scan(EXPIRIES, after + b"\0" if after else b"", DUE.pack(now + 1, 0)):
         due, space = DUE.unpack_from(row_key)
         yield row_key, due, space, split_key(DUE.size, row_key, content)[0]
 

@@ -29,6 +29,7 @@ SPACE_BIT: Final = 1 << 63
 COUNT_PREFIX: Final = b"count"
 LIBRARY_PREFIX: Final = b"library\0"
 
+_STRING: Final = Kind.STRING.value
 _pack_space = SPACE.pack
 _pack_head = HEAD.pack
 
@@ -56,7 +57,7 @@ def expiry_key(due: int, space: int, key: bytes) -> bytes:
 
 def string_record(key: bytes, expire: int, value: Value) -> bytes:
     """Content for a string kept inline."""
-    return with_key(key, _pack_head(Kind.STRING, expire) + value)
+    return with_key(key, _pack_head(_STRING, expire) + value)
 
 
 def body_record(key: bytes, kind: int, expire: int, ident: int, size: int, due: int) -> bytes:
@@ -73,7 +74,7 @@ def decode(row_key: bytes, content: bytes) -> tuple[bytes, Record]:
 def parse(content: bytes) -> Record:
     """The record, without a key in front."""
     kind, expire = HEAD.unpack_from(content)
-    if kind == Kind.STRING:
+    if kind == _STRING:
         value = content[HEAD.size :]
         return Record(kind, expire, 0, len(value), expire, value)
     ident, size, due = BODY.unpack_from(content, HEAD.size)
@@ -83,6 +84,6 @@ def parse(content: bytes) -> Record:
 def with_expire(row_key: bytes, content: bytes, expire: int) -> bytes:
     """The same record of a string with another expiry."""
     key, record = decode(row_key, content)
-    if record.kind == Kind.STRING:
+    if record.kind == _STRING:
         return string_record(key, expire, record.value)
     return body_record(key, record.kind, expire, record.id, record.size, expire)

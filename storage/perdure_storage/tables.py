@@ -50,6 +50,9 @@ class Table(IntEnum):
     GARBAGE = 14
 
 
+META, KEYS, STRINGS, HASHES, LISTS, SETS, ZSETS, ZSCORES, STREAMS, GROUPS, SERIES, LABELS, FILTERS, EXPIRIES, GARBAGE = Table
+"""The same by name, for where rows are made: to look a member up in its class takes Python 3.11 0.1 us."""
+
 TABLE_TAG: Final = [bytes((table,)) for table in Table]
 Rows = dict[bytes, bytes | None]
 

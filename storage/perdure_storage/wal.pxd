@@ -1,4 +1,44 @@
-# C fields of the compiled `Log`; the same names as the attributes that its __init__ sets.
+# C fields of the compiled classes; the same names as the attributes that their methods set.
+
+import cython
+
+
+cdef class Record:
+    cdef public object crc
+    cdef public object kind
+    cdef public object lsn
+    cdef public object offset
+    cdef public bytes payload
+    cdef public object segment
+    cdef public object vouched
+
+
+cdef class SegmentReader:
+    cdef public object segment
+    cdef public long long offset
+    cdef public object handle
+    cdef public bytes buffer
+    cdef public long long buffer_at
+
+    cpdef Record record_at(self, long long offset)
+    cpdef Record next(self)
+
+
+cdef class LogReader:
+    cdef public object files
+    cdef public object directory
+    cdef public object manifest
+    cdef public list _ahead
+    cdef public dict _held
+    cdef public SegmentReader _reader
+    cdef public object last_lsn
+    cdef public object last_crc
+    cdef public object segment
+    cdef public object first_lsn
+
+    @cython.locals(record=Record)
+    cpdef Record _next(self)
+
 
 cdef class Log:
     cdef public object files

@@ -42,16 +42,19 @@ READ_CHUNK: Final = 1 << 20
 DEFAULT_SEGMENT_SIZE: Final = 16 << 20
 
 
-class Record(NamedTuple):
+class Record:
     """One record as read back. `vouched` is the newest LSN that was durable when it was written."""
 
-    lsn: int
-    vouched: int
-    kind: int
-    payload: bytes
-    crc: int
-    segment: int
-    offset: int
+    __slots__ = ("crc", "kind", "lsn", "offset", "payload", "segment", "vouched")
+
+    def __init__(self, lsn: int, vouched: int, kind: int, payload: bytes, crc: int, segment: int, offset: int) -> None:
+        self.lsn = lsn
+        self.vouched = vouched
+        self.kind = kind
+        self.payload = payload
+        self.crc = crc
+        self.segment = segment
+        self.offset = offset
 
 
 @dataclass

@@ -12,7 +12,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
 from perdure_storage.effects import HASH_DEL, HASH_PUT
-from perdure_storage.tables import Rows, Snapshot, Table, bounded, split_key, with_key
+from perdure_storage.tables import HASHES, Rows, Snapshot, Table, bounded, split_key, with_key
 from perdure_storage.types.entry import ELEMENT_COST, Collection, Element, Kind, LoadSteps
 from perdure_storage.types.order import Order
 
@@ -25,7 +25,7 @@ ID: Final = Struct(">Q")
 
 def fold_put(rows: list[Rows], ident: int, *triples: bytes | int) -> None:
     """HASH_PUT as row changes."""
-    table, prefix = rows[Table.HASHES], ID.pack(ident)
+    table, prefix = rows[HASHES], ID.pack(ident)
     flat = iter(triples)
     for field, value, expire in zip(flat, flat, flat, strict=True):
         assert isinstance(field, bytes) and isinstance(value, bytes) and isinstance(expire, int)
@@ -34,7 +34,7 @@ def fold_put(rows: list[Rows], ident: int, *triples: bytes | int) -> None:
 
 def fold_del(rows: list[Rows], ident: int, *fields: bytes) -> None:
     """HASH_DEL as row changes."""
-    table, prefix = rows[Table.HASHES], ID.pack(ident)
+    table, prefix = rows[HASHES], ID.pack(ident)
     for field in fields:
         table[bounded(prefix, field)] = None
 
@@ -210,7 +210,7 @@ class Hash(Collection):
         self.size = len(fields)
         self.grow(weight)
 
-    tables = (Table.HASHES,)
+    tables = (HASHES,)
     expire_at = 2
 
     def elements(self) -> Iterator[Element]:
@@ -219,7 +219,7 @@ class Hash(Collection):
 
     @staticmethod
     def stored(snapshot: Snapshot, ident: int) -> Iterator[Element]:
-        for row_key, content in snapshot.scan(Table.HASHES, ID.pack(ident), ID.pack(ident + 1)):
+        for row_key, content in snapshot.scan(HASHES, ID.pack(ident), ID.pack(ident + 1)):
             field, content = split_key(ID.size, row_key, content)
             yield field, content[EXPIRE.size :], EXPIRE.unpack_from(content)[0]
 

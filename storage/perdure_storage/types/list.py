@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from perdure_storage.effects import FREE, LIST_CUT, LIST_PUT, Effect
 from perdure_storage.errors import Corruption
-from perdure_storage.tables import Rows, Snapshot, Table
+from perdure_storage.tables import LISTS, Rows, Snapshot, Table
 from perdure_storage.types.entry import Collection, Element, Kind, LoadSteps
 
 if TYPE_CHECKING:
@@ -38,14 +38,14 @@ MANY: Final = 1000
 
 def fold_put(rows: list[Rows], ident: int, slot: int, *values: bytes) -> None:
     """LIST_PUT as row changes."""
-    table = rows[Table.LISTS]
+    table = rows[LISTS]
     for at, value in enumerate(values, slot + ZERO):
         table[SLOT.pack(ident, at)] = value
 
 
 def fold_cut(rows: list[Rows], ident: int, slot: int, stop: int) -> None:
     """LIST_CUT as row changes."""
-    table = rows[Table.LISTS]
+    table = rows[LISTS]
     for at in range(slot + ZERO, stop + ZERO):
         table[SLOT.pack(ident, at)] = None
 
@@ -293,7 +293,7 @@ class List(Collection):
         self.size = len(slots)
         self.grow(weight)
 
-    tables = (Table.LISTS,)
+    tables = (LISTS,)
 
     def elements(self) -> Iterator[Element]:
         return enumerate(self.values())
@@ -342,7 +342,7 @@ class List(Collection):
 def _rows(snapshot: Snapshot, ident: int) -> Iterator[tuple[int, bytes]]:
     """(slot, value) of the rows under `ident`. Raises Corruption when one is missing."""
     expected: int | None = None
-    for row_key, value in snapshot.scan(Table.LISTS, ID.pack(ident), ID.pack(ident + 1)):
+    for row_key, value in snapshot.scan(LISTS, ID.pack(ident), ID.pack(ident + 1)):
         slot = SLOT.unpack(row_key)[1] - ZERO
         if expected is not None and slot != expected:
             raise Corruption("lists", f"id {ident}", f"there is no slot {expected} before slot {slot}")

@@ -11,7 +11,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
 from perdure_storage.effects import SET_ADD, SET_DEL
-from perdure_storage.tables import Rows, Snapshot, Table, bounded, split_key, with_key
+from perdure_storage.tables import SETS, Rows, Snapshot, Table, bounded, split_key, with_key
 from perdure_storage.types.entry import Collection, Element, Kind, LoadSteps
 from perdure_storage.types.order import Order
 
@@ -26,14 +26,14 @@ _INTEGER: Final = re.compile(rb"(?:0|-?[1-9][0-9]{0,18})\Z").match
 
 def fold_add(rows: list[Rows], ident: int, *members: bytes) -> None:
     """SET_ADD as row changes."""
-    table, prefix = rows[Table.SETS], ID.pack(ident)
+    table, prefix = rows[SETS], ID.pack(ident)
     for member in members:
         table[bounded(prefix, member)] = with_key(member, b"")
 
 
 def fold_del(rows: list[Rows], ident: int, *members: bytes) -> None:
     """SET_DEL as row changes."""
-    table, prefix = rows[Table.SETS], ID.pack(ident)
+    table, prefix = rows[SETS], ID.pack(ident)
     for member in members:
         table[bounded(prefix, member)] = None
 
@@ -163,14 +163,14 @@ class Set(Collection):
         self.size = len(names)
         self.grow(weight)
 
-    tables = (Table.SETS,)
+    tables = (SETS,)
 
     def elements(self) -> Iterator[Element]:
         return ((member,) for member in self.members)
 
     @staticmethod
     def stored(snapshot: Snapshot, ident: int) -> Iterator[Element]:
-        for row_key, content in snapshot.scan(Table.SETS, ID.pack(ident), ID.pack(ident + 1)):
+        for row_key, content in snapshot.scan(SETS, ID.pack(ident), ID.pack(ident + 1)):
             yield (split_key(ID.size, row_key, content)[0],)
 
     @staticmethod

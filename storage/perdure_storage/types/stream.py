@@ -40,7 +40,7 @@ from perdure_storage.effects import (
     STREAM_SET,
 )
 from perdure_storage.errors import Corruption
-from perdure_storage.tables import Rows, Snapshot, Table
+from perdure_storage.tables import GROUPS, STREAMS, Rows, Snapshot, Table
 from perdure_storage.types.entry import Collection, Element, Kind, LoadSteps
 from perdure_storage.types.group import CONSUMER_COST, GROUP_COST, PENDING_COST, UNKNOWN, Consumer, Group, Pending
 
@@ -514,8 +514,8 @@ class Stream(Collection):
     def _group(self, number: int) -> Group:
         return next(group for group in self.groups.values() if group.number == number)
 
-    tables = (Table.STREAMS, Table.GROUPS)
-    side_tables = (Table.GROUPS,)
+    tables = (STREAMS, GROUPS)
+    side_tables = (GROUPS,)
 
     def elements(self) -> Iterator[Element]:
         assert self.ids is not None
@@ -606,7 +606,7 @@ def _row(table: Table, row_key: bytes, content: bytes) -> tuple[Any, ...]:
 
     What is pending is (group, consumer, [(id, delivered, count)]), an entry (ms, seq, fields).
     """
-    if table == Table.STREAMS:
+    if table == STREAMS:
         if len(row_key) == HEAD_KEY.size:
             return STREAM_SET, *HEAD.unpack(content)
         _, ms, seq = ENTRY_KEY.unpack(row_key)
@@ -632,13 +632,13 @@ def _rows(snapshot: Snapshot, ident: int) -> Iterator[tuple[Any, ...]]:
     start, stop = HEAD_KEY.pack(ident), HEAD_KEY.pack(ident + 1)
     consumers: set[tuple[int, int]] = set()
     group = 0
-    for row_key, content in snapshot.scan(Table.STREAMS, start, stop):
+    for row_key, content in snapshot.scan(STREAMS, start, stop):
         if len(row_key) > len(start) and not group:
             raise Corruption("streams", f"id {ident}", "entries without the row of their stream")
         group = -1
-        yield _row(Table.STREAMS, row_key, content)
-    for row_key, content in snapshot.scan(Table.GROUPS, start, stop):
-        said = _row(Table.GROUPS, row_key, content)
+        yield _row(STREAMS, row_key, content)
+    for row_key, content in snapshot.scan(GROUPS, start, stop):
+        said = _row(GROUPS, row_key, content)
         if said[0] == GROUP_SET:
             group = said[1]
         elif said[1] != group:
@@ -657,54 +657,54 @@ def fold_add(
     rows: list[Rows], ident: int, ms: int, seq: int, deleted_ms: int, deleted_seq: int, added: int, *fields: bytes
 ) -> None:
     """STREAM_ADD as row changes."""
-    table = rows[Table.STREAMS]
+    table = rows[STREAMS]
     table[ENTRY_KEY.pack(ident, ms, seq)] = pack(fields)
     table[HEAD_KEY.pack(ident)] = HEAD.pack(ms, seq, deleted_ms, deleted_seq, added)
 
 
 def fold_del(rows: list[Rows], ident: int, *numbers: int) -> None:
     """STREAM_DEL as row changes."""
-    table, each = rows[Table.STREAMS], iter(numbers)
+    table, each = rows[STREAMS], iter(numbers)
     for ms, seq in zip(each, each, strict=True):
         table[ENTRY_KEY.pack(ident, ms, seq)] = None
 
 
 def fold_set(rows: list[Rows], ident: int, *state: int) -> None:
     """STREAM_SET as row changes."""
-    rows[Table.STREAMS][HEAD_KEY.pack(ident)] = HEAD.pack(*state)
+    rows[STREAMS][HEAD_KEY.pack(ident)] = HEAD.pack(*state)
 
 
 def fold_group(rows: list[Rows], ident: int, group: int, name: bytes, ms: int, seq: int, read: int) -> None:
     """GROUP_SET as row changes."""
-    rows[Table.GROUPS][GROUP_KEY.pack(ident, group)] = GROUP.pack(ms, seq, read) + name
+    rows[GROUPS][GROUP_KEY.pack(ident, group)] = GROUP.pack(ms, seq, read) + name
 
 
 def fold_group_del(rows: list[Rows], ident: int, group: int) -> None:
     """GROUP_DEL as row changes."""
-    rows[Table.GROUPS][GROUP_KEY.pack(ident, group)] = None
+    rows[GROUPS][GROUP_KEY.pack(ident, group)] = None
 
 
 def fold_consumer(rows: list[Rows], ident: int, group: int, consumer: int, name: bytes, seen: int, active: int) -> None:
     """CONSUMER_SET as row changes."""
     row_key = CONSUMER_KEY.pack(ident, group, CONSUMER_TAG, consumer)
-    rows[Table.GROUPS][row_key] = CONSUMER.pack(seen, active) + name
+    rows[GROUPS][row_key] = CONSUMER.pack(seen, active) + name
 
 
 def fold_consumer_del(rows: list[Rows], ident: int, group: int, consumer: int) -> None:
     """CONSUMER_DEL as row changes."""
-    rows[Table.GROUPS][CONSUMER_KEY.pack(ident, group, CONSUMER_TAG, consumer)] = None
+    rows[GROUPS][CONSUMER_KEY.pack(ident, group, CONSUMER_TAG, consumer)] = None
 
 
 def fold_pending(rows: list[Rows], ident: int, group: int, consumer: int, *numbers: int) -> None:
     """PENDING_PUT as row changes."""
-    table, each = rows[Table.GROUPS], iter(numbers)
+    table, each = rows[GROUPS], iter(numbers)
     for ms, seq, delivered, count in zip(each, each, each, each, strict=True):
         table[PENDING_KEY.pack(ident, group, PENDING_TAG, ms, seq)] = PENDING.pack(consumer, delivered, count)
 
 
 def fold_pending_del(rows: list[Rows], ident: int, group: int, *numbers: int) -> None:
     """PENDING_DEL as row changes."""
-    table, each = rows[Table.GROUPS], iter(numbers)
+    table, each = rows[GROUPS], iter(numbers)
     for ms, seq in zip(each, each, strict=True):
         table[PENDING_KEY.pack(ident, group, PENDING_TAG, ms, seq)] = None
 

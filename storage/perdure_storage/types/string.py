@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
-from perdure_storage.tables import Snapshot, Table
+from perdure_storage.tables import STRINGS, Snapshot, Table
 from perdure_storage.types.entry import Element, Entry, Kind
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class String(Entry):
         value = self.value
         target.set_string(key, value if type(value) is bytes else bytearray(value), self.expire)
 
-    tables = (Table.STRINGS,)
+    tables = (STRINGS,)
 
     def elements(self) -> Iterator[Element]:
         yield (bytes(self.value),)
@@ -99,5 +99,5 @@ def load_chunks(snapshot: Snapshot, ident: int, size: int) -> bytes:
     """The value of `size` bytes stored under `ident`."""
     if not size:
         return b""
-    rows = snapshot.scan(Table.STRINGS, CHUNK_KEY.pack(ident, 0), CHUNK_KEY.pack(ident + 1, 0))
+    rows = snapshot.scan(STRINGS, CHUNK_KEY.pack(ident, 0), CHUNK_KEY.pack(ident + 1, 0))
     return b"".join(content for _, content in rows)[:size]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from sortedcontainers import SortedList
 
 from perdure_storage.effects import ZSET_DEL, ZSET_PUT
-from perdure_storage.tables import Rows, Snapshot, Table, bounded, split_key, with_key
+from perdure_storage.tables import ZSETS, Rows, Snapshot, Table, bounded, split_key, with_key
 from perdure_storage.types.entry import Collection, Element, Kind, LoadSteps
 from perdure_storage.types.order import Order
 
@@ -61,7 +61,7 @@ def _run(flags: list[bool]) -> int:
 
 def fold_put(rows: list[Rows], ident: int, *pairs: bytes | float) -> None:
     """ZSET_PUT as row changes."""
-    table, prefix = rows[Table.ZSETS], ID.pack(ident)
+    table, prefix = rows[ZSETS], ID.pack(ident)
     flat = iter(pairs)
     for member, score in zip(flat, flat, strict=True):
         assert isinstance(member, bytes) and isinstance(score, float)
@@ -70,7 +70,7 @@ def fold_put(rows: list[Rows], ident: int, *pairs: bytes | float) -> None:
 
 def fold_del(rows: list[Rows], ident: int, *members: bytes) -> None:
     """ZSET_DEL as row changes."""
-    table, prefix = rows[Table.ZSETS], ID.pack(ident)
+    table, prefix = rows[ZSETS], ID.pack(ident)
     for member in members:
         table[bounded(prefix, member)] = None
 
@@ -278,14 +278,14 @@ class ZSet(Collection):
         self.size = len(scores)
         self.grow(weight)
 
-    tables = (Table.ZSETS,)
+    tables = (ZSETS,)
 
     def elements(self) -> Iterator[Element]:
         return iter(self.values.items())
 
     @staticmethod
     def stored(snapshot: Snapshot, ident: int) -> Iterator[Element]:
-        for row_key, content in snapshot.scan(Table.ZSETS, ID.pack(ident), ID.pack(ident + 1)):
+        for row_key, content in snapshot.scan(ZSETS, ID.pack(ident), ID.pack(ident + 1)):
             member, content = split_key(ID.size, row_key, content)
             yield member, SCORE.unpack(content)[0]
 

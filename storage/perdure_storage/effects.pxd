@@ -1,0 +1,1 @@
+cpdef object visit(dict handlers, effects)
