@@ -22,6 +22,7 @@ COMPILED = {
     "perdure_storage.types.entry": "storage/perdure_storage/types/entry.py",
     "perdure_storage.types.hash": "storage/perdure_storage/types/hash.py",
     "perdure_storage.types.list": "storage/perdure_storage/types/list.py",
+    "perdure_storage.types.ranking": "storage/perdure_storage/types/ranking.py",
     "perdure_storage.types.set": "storage/perdure_storage/types/set.py",
     "perdure_storage.types.string": "storage/perdure_storage/types/string.py",
     "perdure_storage.types.zset": "storage/perdure_storage/types/zset.py",

@@ -5,6 +5,7 @@ Same bytes as `codec.pack` for what effects are made of: ints, floats, bytes, No
 else raises TypeError.
 """
 
+from cpython cimport array
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
@@ -380,6 +381,32 @@ def open_row(bytes table, bytes key, bytes stored):
     if crc != get_little_endian(<const unsigned char*>PyBytes_AS_STRING(stored), 4):
         return None
     return PyBytes_FromStringAndSize(PyBytes_AS_STRING(stored) + 4, size)
+
+
+def bisect_left(array.array scores, double score):
+    """`bisect.bisect_left` of doubles: found without making an object of each that is looked at."""
+    cdef const double* numbers = scores.data.as_doubles
+    cdef Py_ssize_t low = 0, high = len(scores), middle
+    while low < high:
+        middle = (low + high) // 2
+        if numbers[middle] < score:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def bisect_right(array.array scores, double score, Py_ssize_t low):
+    """The same behind those that are equal, from `low` on."""
+    cdef const double* numbers = scores.data.as_doubles
+    cdef Py_ssize_t high = len(scores), middle
+    while low < high:
+        middle = (low + high) // 2
+        if score < numbers[middle]:
+            high = middle
+        else:
+            low = middle + 1
+    return low
 
 
 def decompress(bytes packed, Py_ssize_t size):

@@ -268,7 +268,7 @@ def _within(entry: ZSet, shape: Shape, limit: int) -> list[_Found]:
     for cell in geohash.cells(shape):
         first, beyond = cell.scores()
         start, stop = entry.between(before(float(first)), before(float(beyond)))
-        for score, member in entry.ranking.islice(start, stop):
+        for score, member in entry.ranking.between(start, stop):
             point = geohash.decode(score)
             metres = shape.distance(point)
             if metres is not None:

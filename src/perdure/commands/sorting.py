@@ -133,7 +133,7 @@ def _elements(entry: List | Set | ZSet, wishes: Wishes) -> list[bytes]:
         elements = entry.values()
     else:
         entry.wide = True  # Redis unpacks a sorted set to sort it, and leaves it so
-        elements = [member for _, member in entry.ranking]
+        elements = entry.ranking.names()
     if wishes.unsorted and wishes.descending:
         elements.reverse()
     return elements

@@ -24,8 +24,9 @@ from perdure.session import Park
 from perdure_storage.events import GENERIC, ZSET
 from perdure_storage.keyspace import Keyspace
 from perdure_storage.types.entry import Kind
+from perdure_storage.types.ranking import Ranked
 from perdure_storage.types.set import Set
-from perdure_storage.types.zset import Position, Ranked, ZSet, after, before
+from perdure_storage.types.zset import Position, ZSet, after, before
 
 COMMANDS = Family("sorted_set")
 
@@ -319,7 +320,7 @@ class _Range:
         else:
             start += self.offset
             stop = min(stop, start + self.limit) if self.limit >= 0 else stop
-        found: list[Ranked] = entry.ranking[start:stop] if 0 <= start < stop else []
+        found = entry.ranking.slice(start, stop) if 0 <= start < stop else []
         if self.reverse:
             found.reverse()
         return found
@@ -827,7 +828,7 @@ def zscan(db: Keyspace, args: Args) -> Reply:
     options = ScanOptions(args[1:])
     packed = entry.encoding() == "listpack"
     if packed:
-        cursor, members = 0, [member for _, member in entry.ranking]
+        cursor, members = 0, entry.ranking.names()
     else:
         cursor, members = entry.ordered().page(options.cursor, options.count)
     if options.match is not None:

@@ -4,13 +4,14 @@ import cython
 
 from perdure_storage.keyspace cimport Keyspace
 from perdure_storage.types.entry cimport Collection
+from perdure_storage.types.ranking cimport Ranking
 
 
 cdef class ZSet(Collection):
     cdef public dict scores
-    cdef public object ranking
+    cdef public Ranking ranking
     cdef public object order
     cdef public bint wide
 
-    @cython.locals(db=Keyspace, weight="long long")
+    @cython.locals(db=Keyspace, weight="long long", scores=dict)
     cpdef object set(self, bytes member, score)

@@ -3,8 +3,8 @@
 Rows of table ZSETS: key `(id u64, member)`, content the score, a double to the bit. Effects ZSET_PUT and ZSET_DEL.
 The tables have no index of scores: whoever asks for an order has the set in memory.
 
-In memory a dict from member to score, and `ranking`: (score, member) in a SortedList, where a place is found, and a
-rank counted, in O(log n). Positions are such pairs, or the beginning of one (`before`, `after`); END is behind all.
+In memory a dict from member to score, and the `Ranking` of all (score, member). Positions are such pairs (with the empty
+member: before all that have this score); END is behind all.
 """
 
 from __future__ import annotations
@@ -16,26 +16,24 @@ from operator import itemgetter
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from sortedcontainers import SortedList
-
 from perdure_storage.effects import ZSET_DEL, ZSET_PUT
 from perdure_storage.tables import ZSETS, Rows, Snapshot, Table, bounded, split_key, with_key
 from perdure_storage.types.entry import Collection, Element, Kind, LoadSteps
 from perdure_storage.types.order import Order
+from perdure_storage.types.ranking import Ranked, Ranking
 
 if TYPE_CHECKING:
     from perdure_storage.keyspace import Keyspace
 
 SCORE: Final = Struct("<d")
 ID: Final = Struct(">Q")
-MEMBER_COST: Final = 220
-"""Bytes of memory of one member beside its own: dict slot, pair, number, slot in the ranking. Measured."""
+MEMBER_COST: Final = 160
+"""Bytes of memory of one member beside its own: dict slot, number, place in the ranking. Measured: 108 to 156."""
 
 WALKED_MAX: Final = 128
 """Up to so many members a range of names is walked through where scores differ."""
 
-Ranked: TypeAlias = tuple[float, bytes]
-Position: TypeAlias = "tuple[float] | tuple[float, bytes] | None"
+Position: TypeAlias = "Ranked | None"
 """A place between two members; None is behind the last one."""
 
 END: Final = None
@@ -43,12 +41,12 @@ END: Final = None
 
 def before(score: float) -> Position:
     """In front of all members with this score."""
-    return (score,)
+    return score, b""
 
 
 def after(score: float) -> Position:
     """Behind all members with this score."""
-    return (nextafter(score, inf),) if score < inf else END
+    return (nextafter(score, inf), b"") if score < inf else END
 
 
 _name: Final = itemgetter(1)
@@ -105,7 +103,7 @@ class ZSet(Collection):
     def __init__(self, db: Keyspace, key: bytes, lsn: int, expire: int, ident: int, *, new: bool = True) -> None:
         super().__init__(db, key, lsn, expire, ident, new=new)
         self.scores: dict[bytes, float] | None = {} if new else None
-        self.ranking: SortedList[Ranked] = SortedList()
+        self.ranking = Ranking()
         self.order: Order | None = None
         self.wide = False
 
@@ -115,7 +113,7 @@ class ZSet(Collection):
 
     def contents(self) -> list[Any]:
         order = self.order
-        return [self.scores or {}, *self.ranking._lists, *([order.names, order.gone] if order is not None else [])]
+        return [self.scores or {}, *self.ranking.contents(), *([order.names, order.gone] if order is not None else [])]
 
     @property
     def values(self) -> dict[bytes, float]:
@@ -139,16 +137,16 @@ class ZSet(Collection):
         else:
             if old == score:  # among them 0 and -0, which Redis does not tell apart here
                 return False
-            self.ranking.remove((old, member))
+            self.ranking.remove(old, member)
         scores[member] = score
-        self.ranking.add((score, member))
+        self.ranking.add(score, member)
         db.change(self, weight).append((ZSET_PUT, self.id, member, score))
         return old is None
 
     def fill(self, pairs: Iterable[tuple[bytes, float]]) -> None:
         """The same for many members at once. REQUIRES: the set is empty, and the members are different ones."""
         scores = self.scores = dict(pairs)
-        self.ranking = SortedList(zip(scores.values(), scores, strict=True))
+        self.ranking = Ranking(zip(scores.values(), scores, strict=True))
         self.size = len(scores)
         self.grow(sum(map(len, scores)) + MEMBER_COST * self.size)
         flat: list[Any] = []
@@ -161,15 +159,14 @@ class ZSet(Collection):
         score = self.values.get(member)
         if score is None:
             return False
-        self.ranking.remove((score, member))
+        self.ranking.remove(score, member)
         self._forget([member])
         return True
 
     def remove_ranks(self, start: int, stop: int) -> list[Ranked]:
         """Remove the members with these ranks, and return them."""
-        ranked: list[Ranked] = self.ranking[start:stop]
+        ranked = self.ranking.cut(start, stop)
         if ranked:
-            del self.ranking[start:stop]
             self._forget([member for _, member in ranked])
         return ranked
 
@@ -191,7 +188,7 @@ class ZSet(Collection):
     def rank(self, member: bytes) -> int | None:
         """How many members come before this one; None when it is not there."""
         score = self.values.get(member)
-        return None if score is None else self.ranking.bisect_left((score, member))
+        return None if score is None else self.ranking.rank(score, member)
 
     def between(self, low: Position, high: Position) -> tuple[int, int]:
         """(start, stop) of the ranks from position `low` up to position `high`."""
@@ -224,7 +221,7 @@ class ZSet(Collection):
         return stop - _run(behind[:stop][::-1]), stop
 
     def _rank_of(self, position: Position) -> int:
-        return self.size if position is None else self.ranking.bisect_left(position)
+        return self.size if position is None else self.ranking.rank(*position)
 
     def ordered(self) -> Order:
         """The members in an order that does not depend on scores: see `Order`. O(n) the first time."""
@@ -260,18 +257,14 @@ class ZSet(Collection):
 
     def _load_steps(self, snapshot: Snapshot, rows_per_step: int) -> Iterator[None]:
         scores: dict[bytes, float] = {}
-        ranking: SortedList[Ranked] = SortedList()
-        fresh: list[Ranked] = []
+        ranking = Ranking()
         weight = 0
         for member, score in self.stored(snapshot, self.id):
             scores[member] = score
-            fresh.append((score, member))
+            ranking.add(score, member)
             weight += MEMBER_COST + len(member)
-            if len(fresh) == rows_per_step:
-                ranking.update(fresh)
-                fresh.clear()
+            if len(scores) % rows_per_step == 0:
                 yield
-        ranking.update(fresh)
         if self.loaded:
             return  # it has been loaded meanwhile, and perhaps changed
         self.scores, self.ranking = scores, ranking

@@ -1,0 +1,27 @@
+# C fields of the compiled `Ranking`; the same names as its __slots__.
+
+import cython
+
+
+cdef class Ranking:
+    cdef public list _last_names
+    cdef public object _lasts
+    cdef public list _names
+    cdef public list _scores
+    cdef public list _starts
+    cdef public Py_ssize_t size
+
+    @cython.locals(at=Py_ssize_t, place=Py_ssize_t, names=list)
+    cpdef object add(self, double score, bytes name)
+
+    @cython.locals(at=Py_ssize_t, place=Py_ssize_t, names=list)
+    cpdef object remove(self, double score, bytes name)
+
+    @cython.locals(at=Py_ssize_t)
+    cpdef Py_ssize_t _chunk_of(self, double score, bytes name) except -1
+
+    @cython.locals(place=Py_ssize_t)
+    cpdef Py_ssize_t _place_in(self, Py_ssize_t at, double score, bytes name) except -1
+
+    @cython.locals(starts=list, names=list, total=Py_ssize_t)
+    cpdef list _counted(self)
