@@ -24,6 +24,8 @@ SPACE: Final = Struct(">I")
 DUE: Final = Struct(">QI")
 HEAD: Final = Struct("<BQ")
 BODY: Final = Struct("<QQQ")
+WHOLE: Final = Struct("<BQQQQ")
+"""HEAD and BODY."""
 COUNTS: Final = Struct("<QQ")
 SPACE_BIT: Final = 1 << 63
 COUNT_PREFIX: Final = b"count"
@@ -32,6 +34,7 @@ LIBRARY_PREFIX: Final = b"library\0"
 _STRING: Final = Kind.STRING.value
 _pack_space = SPACE.pack
 _pack_head = HEAD.pack
+_pack_whole = WHOLE.pack
 
 
 class Record(NamedTuple):
@@ -62,7 +65,7 @@ def string_record(key: bytes, expire: int, value: Value) -> bytes:
 
 def body_record(key: bytes, kind: int, expire: int, ident: int, size: int, due: int) -> bytes:
     """Content for a string in chunks or a collection."""
-    return with_key(key, _pack_head(kind, expire) + BODY.pack(ident, size, due))
+    return with_key(key, _pack_whole(kind, expire, ident, size, due))
 
 
 def decode(row_key: bytes, content: bytes) -> tuple[bytes, Record]:

@@ -22,14 +22,15 @@ if TYPE_CHECKING:
 EXPIRE: Final = Struct("<Q")
 ID: Final = Struct(">Q")
 
+_pack_expire = EXPIRE.pack
+_pack_id = ID.pack
 
-def fold_put(rows: list[Rows], ident: int, *triples: bytes | int) -> None:
+
+def fold_put(rows: list[Rows], ident: int, *triples: Any) -> None:
     """HASH_PUT as row changes."""
-    table, prefix = rows[HASHES], ID.pack(ident)
-    flat = iter(triples)
-    for field, value, expire in zip(flat, flat, flat, strict=True):
-        assert isinstance(field, bytes) and isinstance(value, bytes) and isinstance(expire, int)
-        table[bounded(prefix, field)] = with_key(field, EXPIRE.pack(expire) + value)
+    table, prefix = rows[HASHES], _pack_id(ident)
+    for field, value, expire in zip(triples[::3], triples[1::3], triples[2::3], strict=True):
+        table[bounded(prefix, field)] = with_key(field, _pack_expire(expire) + value)
 
 
 def fold_del(rows: list[Rows], ident: int, *fields: bytes) -> None:

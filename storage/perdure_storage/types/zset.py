@@ -50,6 +50,8 @@ def after(score: float) -> Position:
 
 
 _name: Final = itemgetter(1)
+_pack_id = ID.pack
+_pack_score = SCORE.pack
 
 
 def _run(flags: list[bool]) -> int:
@@ -57,13 +59,11 @@ def _run(flags: list[bool]) -> int:
     return flags.index(False) if False in flags else len(flags)
 
 
-def fold_put(rows: list[Rows], ident: int, *pairs: bytes | float) -> None:
+def fold_put(rows: list[Rows], ident: int, *pairs: Any) -> None:
     """ZSET_PUT as row changes."""
-    table, prefix = rows[ZSETS], ID.pack(ident)
-    flat = iter(pairs)
-    for member, score in zip(flat, flat, strict=True):
-        assert isinstance(member, bytes) and isinstance(score, float)
-        table[bounded(prefix, member)] = with_key(member, SCORE.pack(score))
+    table, prefix = rows[ZSETS], _pack_id(ident)
+    for member, score in zip(pairs[::2], pairs[1::2], strict=True):
+        table[bounded(prefix, member)] = with_key(member, _pack_score(score))
 
 
 def fold_del(rows: list[Rows], ident: int, *members: bytes) -> None:
