@@ -48,13 +48,6 @@ def _foreign_cursor(argv: Argv, redis: Reply, perdure: Reply) -> bool:
     return drawn and 0 < int(argv[2]) < 1 << 32  # those that a server gave are larger
 
 
-def _skipped_by_name(argv: Argv, redis: Reply, perdure: Reply) -> bool:
-    by_name = _named(argv, b"zrangebylex", b"zrevrangebylex") or (
-        _named(argv, b"zrange") and b"BYLEX" in map(bytes.upper, argv)
-    )
-    return by_name and b"LIMIT" in map(bytes.upper, argv) and argv[1] == b"mixed" and redis[0] == perdure[0] == "*"
-
-
 def _negative_zero(argv: Argv, redis: Reply, perdure: Reply) -> bool:
     if argv[0].lower()[:1] not in (b"z", b"b"):
         return False
@@ -111,7 +104,6 @@ KNOWN: Final = (
     Difference("SORT BY … ALPHA of elements with the same weight", _same_weights),
     Difference("SORT after a number that is next to nothing", _left_over_errno),
     Difference("Members at the same distance", _same_distances),
-    Difference("A range of names that skips some, where scores differ", _skipped_by_name),
     Difference("BITFIELD … OVERFLOW FAIL that makes a string longer", _seen_by_watch, after="FAIL", of_watch=True),
     Difference(
         "WATCH sees a stream's consumer groups change",

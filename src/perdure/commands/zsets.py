@@ -308,18 +308,16 @@ class _Range:
         """The members asked for, in the order asked for."""
         if entry is None:
             return []
-        start, stop = ranks(entry, self.by, self.ends, backward=self.reverse)
+        if self.offset < 0 and self.by != RANK:
+            return []
+        start, stop = ranks(entry, self.by, self.ends, backward=self.reverse, skip=self.offset)
         if self.by == RANK:
             if self.reverse:
                 start, stop = entry.size - stop, entry.size - start
-        elif self.offset < 0:
-            return []
-        elif self.reverse:
-            stop -= self.offset
-            start = max(start, stop - self.limit) if self.limit >= 0 else start
-        else:
-            start += self.offset
-            stop = min(stop, start + self.limit) if self.limit >= 0 else stop
+        elif self.limit >= 0 and self.reverse:
+            start = max(start, stop - self.limit)
+        elif self.limit >= 0:
+            stop = min(stop, start + self.limit)
         found = entry.ranking.slice(start, stop) if 0 <= start < stop else []
         if self.reverse:
             found.reverse()
@@ -333,11 +331,15 @@ PARSERS: Final[dict[bytes, Callable[[bytes, bytes], Any]]] = {
 }
 
 
-def ranks(entry: ZSet, by: bytes, ends: Any, *, backward: bool = False) -> tuple[int, int]:
-    """(start, stop) of what a parser of PARSERS has read. REQUIRES: the set is not empty."""
+def ranks(entry: ZSet, by: bytes, ends: Any, *, backward: bool = False, skip: int = 0) -> tuple[int, int]:
+    """(start, stop) of what a parser of PARSERS has read, but for the first `skip` of a range that is no RANK, in the
+    direction of reading; empty if start is not before stop. REQUIRES: the set is not empty."""
     if by == RANK:
         return rank_range(entry.size, *ends)
-    return entry.between(*ends) if by == SCORE else entry.between_members(*ends, backward=backward)
+    if by == LEX:
+        return entry.between_members(*ends, backward=backward, skip=skip)
+    start, stop = entry.between(*ends)
+    return (start, stop - skip) if backward else (start + skip, stop)
 
 
 def _reply(ranked: Iterable[Ranked], with_scores: bool) -> Reply:

@@ -195,29 +195,34 @@ class ZSet(Collection):
         start = self._rank_of(low)
         return start, max(start, self._rank_of(high))
 
-    def between_members(self, low: bytes | None, high: bytes | None, *, backward: bool = False) -> tuple[int, int]:
-        """(start, stop) of the ranks with low <= member < high; None is beyond all. REQUIRES: not empty.
+    def between_members(
+        self, low: bytes | None, high: bytes | None, *, backward: bool = False, skip: int = 0
+    ) -> tuple[int, int]:
+        """(start, stop) of the ranks with low <= member < high, but for the first `skip` in the direction of reading; None
+        is beyond all. REQUIRES: not empty.
 
-        That makes sense only where all scores are equal. Where not, Redis walks through a small set from one end, and
-        so do we; in a large one the places are found as if the names were in order.
+        That makes sense only where all scores are equal. Where not, Redis walks through a small set from one end, over
+        `skip` members whatever their names, and so do we; in a large one the places are found as if the names were in order.
         """
         ranking = self.ranking
         score = ranking[0][0]
         if score == ranking[-1][0]:
-            return self.between(END if low is None else (score, low), END if high is None else (score, high))
+            start, stop = self.between(END if low is None else (score, low), END if high is None else (score, high))
+            return (start, stop - skip) if backward else (start + skip, stop)
         if self.size > WALKED_MAX:
             start, stop = (
                 self.size if bound is None else bisect_left(ranking, bound, key=_name) for bound in (low, high)
             )
-            return start, max(start, stop)
+            stop = max(start, stop)
+            return (start, stop - skip) if backward else (start + skip, stop)
         behind = [low is not None and member >= low for _, member in ranking]
         ahead = [high is None or member < high for _, member in ranking]
         if not behind[-1] or not ahead[0]:
             return 0, 0
         if not backward:
-            start = behind.index(True)
+            start = behind.index(True) + skip
             return start, start + _run(ahead[start:])
-        stop = self.size - ahead[::-1].index(True)
+        stop = max(0, self.size - ahead[::-1].index(True) - skip)
         return stop - _run(behind[:stop][::-1]), stop
 
     def _rank_of(self, position: Position) -> int:
