@@ -208,7 +208,7 @@ class Hash(Collection):
         for field, expire in expiring:
             self._set_ttl(field, expire)
         self.size = len(fields)
-        self.grow(weight)
+        self.came_in(weight)
 
     tables = (Table.HASHES,)
     expire_at = 2

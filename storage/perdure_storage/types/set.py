@@ -161,7 +161,7 @@ class Set(Collection):
             return  # it has been loaded meanwhile, and perhaps changed
         self.names = names
         self.size = len(names)
-        self.grow(weight)
+        self.came_in(weight)
 
     tables = (Table.SETS,)
 

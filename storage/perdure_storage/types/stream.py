@@ -486,7 +486,7 @@ class Stream(Collection):
         self.last, self.deleted, self.added = made.last, made.deleted, made.added
         self.ids = made.ids
         self.size = made.size
-        self.grow(made.weight)
+        self.came_in(made.weight)
 
     def _take_row(self, number: int, rest: Sequence[Any], waiting: dict[Consumer, list[int]]) -> None:
         """Take in what a row says; what is pending is put in order later."""

@@ -276,7 +276,7 @@ class ZSet(Collection):
             return  # it has been loaded meanwhile, and perhaps changed
         self.scores, self.ranking = scores, ranking
         self.size = len(scores)
-        self.grow(weight)
+        self.came_in(weight)
 
     tables = (Table.ZSETS,)
 
