@@ -20,7 +20,7 @@ from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-from perdure import cron, lfu
+from perdure import cron
 from perdure.acl import Acl, admission
 from perdure.busy import Meanwhile
 from perdure.client_memory import ClientMemory
@@ -878,6 +878,7 @@ class Server(Hot):
             return
         snapshot = self.engine.snapshot()
         self.loading_steps[entry] = entry.load_steps(snapshot, LOAD_STEP_ROWS)
+        self.dataset.loading.add(entry)
         self.loop.call_soon(self._load_step, entry, snapshot)
 
     def _load_step(self, entry: Collection, snapshot: Snapshot) -> None:
@@ -886,14 +887,13 @@ class Server(Hot):
         refusal = None
         try:
             if entry.is_there and next(self.loading_steps[entry], self) is not self:
-                if not lfu.is_lfu(self.config.maxmemory_policy):
-                    entry.tick = self.dataset.tick  # in use: else it might be dropped before anybody has seen it
                 self.loop.call_soon(self._load_step, entry, snapshot)
                 return
         except Corruption as error:
             log.error("corruption met on the way into memory: %s", error)
             refusal = ReplyError(f"ERR corruption: {error}")
         del self.loading_steps[entry]
+        self.dataset.loading.discard(entry)
         snapshot.close()
         if refusal is not None:
             for session in list(self.wakeups):

@@ -20,6 +20,7 @@ from sortedcontainers import SortedList
 
 from perdure_storage.effects import ZSET_DEL, ZSET_PUT
 from perdure_storage.tables import Rows, Snapshot, Table, bounded, split_key, with_key
+from perdure_storage.types.cold import Cold
 from perdure_storage.types.entry import Collection, Element, Kind, LoadSteps
 from perdure_storage.types.order import Order
 
@@ -52,6 +53,11 @@ def after(score: float) -> Position:
 
 
 _name: Final = itemgetter(1)
+
+
+def _score(content: bytes) -> float:
+    score: float = SCORE.unpack(content)[0]
+    return score
 
 
 def _run(flags: list[bool]) -> int:
@@ -277,6 +283,10 @@ class ZSet(Collection):
         self.scores, self.ranking = scores, ranking
         self.size = len(scores)
         self.came_in(weight)
+
+    def cold(self) -> Cold[float]:
+        """The scores, one at a time. REQUIRES: not loaded."""
+        return Cold(self, Table.ZSETS, _score)
 
     tables = (Table.ZSETS,)
 
