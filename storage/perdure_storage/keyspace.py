@@ -1010,8 +1010,8 @@ class Dataset:
                     ring.pop()
                 elif entry in self.loading:
                     hand += 1
-                elif entry.lsn <= applied and 0 <= self.tick - entry.tick <= KEPT_S and self._is_bulky(entry, goal):
-                    if entry.key not in kept:
+                elif 0 <= self.tick - entry.tick <= KEPT_S and self._is_bulky(entry, goal):
+                    if entry.lsn <= applied and entry.key not in kept:
                         kept.add(entry.key)
                         excess -= entry.cost()
                     hand += 1

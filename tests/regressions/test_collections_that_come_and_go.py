@@ -91,6 +91,8 @@ def test_a_collection_larger_than_the_cache_stays_while_it_is_used(tmp_path: Pat
         for number in range(2000):
             engine[0].edit_hash(b"large").set(b"%d" % number, b"v")
         engine.commit()
+        for _ in range(5):
+            assert not dataset.evict(dataset.used // 2, 1 << 20)  # a change that the tables do not know yet
         engine.checkpoint()
         assert dataset.evict(dataset.used // 2, 1 << 20)
         assert b"large" in engine[0].hot
