@@ -285,9 +285,44 @@ def test_a_question_without_answer_is_remembered_until_the_next_restart_only(
     ask(server, "XGROUP CREATECONSUMER s g c")
     clock.advance(5000)
     assert effects(server, "XREADGROUP GROUP g c STREAMS s 0") == []
-    assert plain(ask(server, "XINFO CONSUMERS s g")) == [[b"name", b"c", b"pending", 0, b"idle", 0]]
+    assert plain(ask(server, "XINFO CONSUMERS s g")) == [[b"name", b"c", b"pending", 0, b"idle", 0, b"inactive", -1]]
     server.restart("kill")
-    assert plain(ask(server, "XINFO CONSUMERS s g")) == [[b"name", b"c", b"pending", 0, b"idle", 5000]]
+    assert plain(ask(server, "XINFO CONSUMERS s g")) == [[b"name", b"c", b"pending", 0, b"idle", 5000, b"inactive", -1]]
+
+
+@pytest.mark.parametrize(
+    "question", ["XREADGROUP GROUP g c STREAMS s >", "XCLAIM s g c 0 7-7", "XAUTOCLAIM s g c 99999 0", "XCLAIM s g c 99999 1-1"]
+)
+def test_who_asks_is_a_consumer_that_is_seen_but_has_not_been_active(
+    server: LocalServer, clock: ManualClock, question: str
+) -> None:
+    ask(server, "XADD s 1-1 f v")
+    ask(server, "XGROUP CREATE s g 0")
+    ask(server, "XREADGROUP GROUP g other STREAMS s >")
+    clock.advance(5000)
+    ask(server, question)
+    told = [[b"name", b"c", b"pending", 0, b"idle", 0, b"inactive", -1]]
+    told += [[b"name", b"other", b"pending", 1, b"idle", 5000, b"inactive", 5000]]
+    assert plain(ask(server, "XINFO CONSUMERS s g")) == told
+    clock.advance(1000)
+    ask(server, "XCLAIM s g c 0 1-1")
+    clock.advance(1000)
+    ask(server, "XREADGROUP GROUP g c STREAMS s 0")
+    ask(server, "XREADGROUP GROUP g other NOACK STREAMS s >")
+    told = [[b"name", b"c", b"pending", 1, b"idle", 0, b"inactive", 1000]]
+    told += [[b"name", b"other", b"pending", 0, b"idle", 0, b"inactive", 7000]]
+    assert plain(ask(server, "XINFO CONSUMERS s g")) == told
+    consumers = plain(ask(server, "XINFO STREAM s FULL"))[-1][-1][-1]  # type: ignore[index]
+    now = clock.now_us() // 1000
+    assert [each[4:6] for each in consumers] == [[b"active-time", now - 1000], [b"active-time", now - 7000]]
+
+
+def test_a_stream_is_not_set_behind_what_was_deleted_from_it(server: LocalServer) -> None:
+    ask(server, "XADD s 1-1 f v")
+    ask(server, "XADD s 5-5 f v")
+    ask(server, "XDEL s 5-5")
+    assert ask(server, "XSETID s 3-3")[1] == b"ERR The ID specified in XSETID is smaller than current max_deleted_entry_id"
+    assert ask(server, "XSETID s 5-5") == ("+", b"OK")
 
 
 @pytest.mark.parametrize("length", [10, 900])

@@ -287,6 +287,8 @@ def xsetid(db: Keyspace, args: Args) -> Reply:
     stream = db.find_collection(args[0], Stream)
     if stream is None:
         raise errors.no_such_key()
+    if last < stream.deleted:
+        raise ReplyError("ERR The ID specified in XSETID is smaller than current max_deleted_entry_id")
     if stream.size and last < stream.newest:
         raise ReplyError("ERR The ID specified in XSETID is smaller than the target stream top item")
     if stream.size and added != UNKNOWN and stream.size > added:
@@ -402,16 +404,16 @@ class _Reading:
     def _delivered(self, stream: Stream, after: int | None) -> list[Reply] | None:
         assert self.group is not None
         group, now = stream.groups[self.group], stream.db.ds.now
+        consumer = _consumer(stream, group, self.consumer, now)
         if after is not None:
-            return self._history(stream, group, _consumer(stream, group, self.consumer, now), after)
+            return self._history(stream, group, consumer, after)
         if stream.newest <= group.last:
             return None
         entries = stream.between(group.last + 1, MAX_ID, self.count or MAX_ID)
-        consumer = _consumer(stream, group, self.consumer, now)
         stream.pass_over(group, [ident for ident, _ in entries])
         if not self.noack:
             stream.put_pending(group, consumer, [(ident, now, 1) for ident, _ in entries])
-        stream.set_consumer(group, consumer, now, now)
+        stream.set_consumer(group, consumer, now, consumer.active if self.noack else now)
         return _rows(entries)
 
     def _history(self, stream: Stream, group: Group, consumer: Consumer, after: int) -> list[Reply]:
@@ -430,7 +432,7 @@ class _Reading:
                 break
         if again:
             stream.put_pending(group, consumer, again)
-            stream.set_consumer(group, consumer, now, now)
+            stream.set_consumer(group, consumer, now, consumer.active)
         return rows
 
 
@@ -890,13 +892,12 @@ def xclaim(db: Keyspace, args: Args) -> Reply:
 
 
 def _hand_over(stream: Stream, group: Group, name: bytes, items: list[tuple[int, int, int]]) -> None:
-    """(id, delivered, count) become pending for the consumer `name`. Without any it is not even made."""
-    if not items:
-        return
+    """(id, delivered, count) become pending for the consumer `name`, which is made and seen also without any."""
     now = stream.db.ds.now
     consumer = _consumer(stream, group, name, now)
-    stream.put_pending(group, consumer, items)
-    stream.set_consumer(group, consumer, now, now)
+    if items:
+        stream.put_pending(group, consumer, items)
+        stream.set_consumer(group, consumer, now, now)
 
 
 @COMMANDS.command(
@@ -1046,6 +1047,7 @@ def xackdel(db: Keyspace, args: Args) -> Reply:
         ("6.0.0", "Added the `FULL` modifier."),
         ("7.0.0", "Added the `max-deleted-entry-id`, `entries-added`, `recorded-first-entry-id`, `entries-read` and"
                   " `lag` fields"),
+        ("7.2.0", "Added the `active-time` field, and changed the meaning of `seen-time`."),
     ),
 )  # fmt: skip
 def xinfo_stream(db: Keyspace, args: Args) -> Reply:
@@ -1080,6 +1082,10 @@ def xinfo_stream(db: Keyspace, args: Args) -> Reply:
     return told
 
 
+NEVER: Final = -1
+"""What XINFO says of a consumer that has got nothing yet."""
+
+
 def _first(group: Group, consumer: Consumer | None, count: int) -> Iterator[tuple[int, Pending]]:
     return islice(group.between(0, MAX_ID, consumer), min(count, INT_MAX))
 
@@ -1104,6 +1110,7 @@ def _whole_group(stream: Stream, group: Group, count: int) -> dict[bytes, Reply]
             {
                 b"name": consumer.name,
                 b"seen-time": consumer.last_seen,
+                b"active-time": consumer.active or NEVER,
                 b"pel-count": len(consumer.order),
                 b"pending": [
                     (_text(ident), item.delivered, item.count) for ident, item in _first(group, consumer, count)
@@ -1139,7 +1146,13 @@ def xinfo_groups(db: Keyspace, args: Args) -> Reply:
     ]
 
 
-@COMMANDS.command("XINFO CONSUMERS key group", READ, since="5.0.0", complexity="O(N), N being the consumers")
+@COMMANDS.command(
+    "XINFO CONSUMERS key group",
+    READ,
+    since="5.0.0",
+    complexity="O(N), N being the consumers",
+    history=(("7.2.0", "Added the `inactive` field, and changed the meaning of `idle`."),),
+)
 def xinfo_consumers(db: Keyspace, args: Args) -> Reply:
     """Return what there is to say about the consumers of a group."""
     stream = db.collection(args[0], Stream)
@@ -1150,7 +1163,12 @@ def xinfo_consumers(db: Keyspace, args: Args) -> Reply:
         raise errors.no_group(args[1], args[0])
     now = db.ds.now
     return [
-        {b"name": each.name, b"pending": len(each.order), b"idle": max(0, now - each.last_seen)}
+        {
+            b"name": each.name,
+            b"pending": len(each.order),
+            b"idle": max(0, now - each.last_seen),
+            b"inactive": max(0, now - each.active) if each.active else NEVER,
+        }
         for each in group.sorted_consumers()
     ]
 
