@@ -34,7 +34,7 @@ def _bad_range_of_nothing(argv: Argv, redis: Reply, perdure: Reply) -> bool:
 def _newer_options(argv: Argv, redis: Reply, perdure: Reply) -> bool:
     words = {arg.upper() for arg in argv[2:]}
     if _named(argv, b"set"):
-        return bool(words & {b"IFEQ", b"IFNE"}) and _is_error(redis)
+        return bool(words & {b"IFEQ", b"IFNE", b"IFDEQ", b"IFDNE"}) and _is_error(redis)
     if _named(argv, b"hscan"):
         return b"NOVALUES" in words and _is_error(redis)
     return _named(argv, b"bitop") and argv[1:2][0].upper() in (b"DIFF", b"DIFF1", b"ANDOR", b"ONE") and _is_error(redis)
