@@ -416,13 +416,13 @@ def _wait_for_elements(session: Session, command: Command, argv: Argv) -> Park |
 
 
 class _LoadedNow:
-    """Asks whether a collection has come into memory."""
+    """Asks whether a collection has come into memory, or has been deleted meanwhile."""
 
     def __init__(self, entry: Collection) -> None:
         self.entry = entry
 
     def __call__(self) -> bool:
-        return self.entry.loaded
+        return self.entry.loaded or not self.entry.is_there
 
 
 def _park(session: Session, park: Park, argv: Argv) -> bytes:

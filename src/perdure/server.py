@@ -49,11 +49,12 @@ from perdure.slowlog import SlowLog, threshold_ns
 from perdure.tracking import Caches
 from perdure.wakeups import Wakeups
 from perdure_storage.engine import Engine, Options
-from perdure_storage.errors import LogPoisoned, StorageError
+from perdure_storage.errors import Corruption, LogPoisoned, StorageError
 
 if TYPE_CHECKING:
     from perdure.config import BufferLimit, Config
     from perdure_storage.files import File
+    from perdure_storage.tables import Snapshot
     from perdure_storage.types.entry import Collection
 
 log = logging.getLogger("perdure")
@@ -876,17 +877,29 @@ class Server(Hot):
         if entry in self.loading_steps:
             return
         snapshot = self.engine.snapshot()
-        steps = self.loading_steps[entry] = entry.load_steps(snapshot, LOAD_STEP_ROWS)
+        self.loading_steps[entry] = entry.load_steps(snapshot, LOAD_STEP_ROWS)
+        self.dataset.loading.add(entry)
+        self.loop.call_soon(self._load_step, entry, snapshot)
 
-        def step() -> None:
-            if next(steps, self) is not self:
-                self.loop.call_soon(step)
+    def _load_step(self, entry: Collection, snapshot: Snapshot) -> None:
+        # not a function inside of `load_in_steps`: one that names itself is a cycle, which would keep the whole collection
+        # for ever, for nobody collects cycles here
+        refusal = None
+        try:
+            if entry.is_there and next(self.loading_steps[entry], self) is not self:
+                self.loop.call_soon(self._load_step, entry, snapshot)
                 return
-            del self.loading_steps[entry]
-            snapshot.close()
-            self.poll()
-
-        self.loop.call_soon(step)
+        except Corruption as error:
+            log.error("corruption met on the way into memory: %s", error)
+            refusal = ReplyError(f"ERR corruption: {error}")
+        del self.loading_steps[entry]
+        self.dataset.loading.discard(entry)
+        snapshot.close()
+        if refusal is not None:
+            for session in list(self.wakeups):
+                if session.parked is not None and getattr(session.parked.ready, "entry", None) is entry:
+                    self.unpark(session, refusal)
+        self.poll()
 
     # -- consequences of changes ---------------------------------------------------------------------------------
 

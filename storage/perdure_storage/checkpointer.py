@@ -137,6 +137,8 @@ class _Service:
     def handle(self, message: Message) -> None:
         try:
             if "fold" in message:
+                if message["fold"] <= self.checkpointer.applied_lsn:  # it failed when all was done, and is asked again
+                    self.tell(applied=self.checkpointer.applied_lsn)
                 for lsn in self.checkpointer.run(message["fold"]):
                     self.tell(applied=lsn)
             elif "compact" in message:

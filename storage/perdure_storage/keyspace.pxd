@@ -54,6 +54,7 @@ cdef class Dataset:
     cdef public list trash
     cdef public list tombs
     cdef public set counted
+    cdef public set loading
     cdef public dict spaces
     cdef public dict libraries
     cdef public bint keep_expired

@@ -54,6 +54,9 @@ BIG: Final = 1000
 SMALL: Final = 64
 """One of up to so many is not counted among those that are freed later, as with Redis."""
 FREE_SLICE: Final = 500
+KEPT_S: Final = 2
+BULKY: Final = 4
+"""A collection that takes more than this part of the memory that there is."""
 FEW: Final = 1000
 """So many keys can be listed to choose one at random."""
 DRAWS: Final = 8
@@ -222,6 +225,13 @@ class Keyspace:
         if not entry.loaded:
             entry.load(self.ds.snapshot)
         return entry
+
+    def is_large_and_cold(self, key: bytes, kind: type[C]) -> bool:
+        """Is this a collection of that kind which should not come into memory for the sake of a few elements?"""
+        if self.complete:
+            return False
+        entry = self.find(key)
+        return type(entry) is kind and not entry.loaded and entry.size > BIG
 
     def size_of(self, key: bytes, kind: type[C]) -> int:
         """How many elements the collection at `key` has (0: there is none): its record is enough. Counted."""
@@ -761,6 +771,8 @@ class Dataset:
         self.limits: Limits = DefaultLimits()
         self.scans: Any = None
         self.databases: list[Keyspace] = [Keyspace(self, index, 0) for index in range(databases)]
+        self.loading: set[Collection] = set()
+        """Whose elements are being read in steps: these stay."""
         self.trash: list[Any] = []
         self.tombs: list[list[tuple[Keyspace, bytes, int]]] = []
         self._begin(snapshot)
@@ -977,9 +989,11 @@ class Dataset:
     def evict(self, goal: int, limit: int) -> bool:
         """Drop clean entries, the longest unused first (CLOCK), until `used` <= goal or `limit` were looked at.
 
-        Nothing is lost by it: the tables have them. True when the goal was reached.
+        Nothing is lost by it: the tables have them. True when the goal was reached, but for collections that take much of
+        it alone and were just used: they stay for KEPT_S, since it takes long to load them for each command anew.
         """
         applied = self.snapshot.applied_lsn
+        kept: set[bytes] = set()
         looked = 0
         excess = self.used - goal
         for db in sorted(self.databases, key=lambda d: -len(d.ring)):
@@ -994,6 +1008,13 @@ class Dataset:
                 if live is not entry:
                     ring[hand] = ring[-1]
                     ring.pop()
+                elif entry in self.loading:
+                    hand += 1
+                elif 0 <= self.tick - entry.tick <= KEPT_S and self._is_bulky(entry, goal):
+                    if entry.lsn <= applied and entry.key not in kept:
+                        kept.add(entry.key)
+                        excess -= entry.cost()
+                    hand += 1
                 elif entry.lsn > applied or entry.tick >= self.tick:
                     entry.tick = min(entry.tick, self.tick) - 1  # what an LFU policy left may be far ahead
                     hand += 1
@@ -1008,6 +1029,9 @@ class Dataset:
                     ring.pop()
                 db.hand = hand
         return excess <= 0
+
+    def _is_bulky(self, entry: Any, goal: int) -> bool:
+        return 0 < goal < BULKY * entry.cost() and isinstance(entry, Collection) and entry.size > BIG
 
     def trim_rings(self, limit: int) -> None:
         """Take dead entries out of rings that have grown past twice what lives."""

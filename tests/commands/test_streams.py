@@ -285,9 +285,97 @@ def test_a_question_without_answer_is_remembered_until_the_next_restart_only(
     ask(server, "XGROUP CREATECONSUMER s g c")
     clock.advance(5000)
     assert effects(server, "XREADGROUP GROUP g c STREAMS s 0") == []
-    assert plain(ask(server, "XINFO CONSUMERS s g")) == [[b"name", b"c", b"pending", 0, b"idle", 0]]
+    assert plain(ask(server, "XINFO CONSUMERS s g")) == [[b"name", b"c", b"pending", 0, b"idle", 0, b"inactive", -1]]
     server.restart("kill")
-    assert plain(ask(server, "XINFO CONSUMERS s g")) == [[b"name", b"c", b"pending", 0, b"idle", 5000]]
+    assert plain(ask(server, "XINFO CONSUMERS s g")) == [[b"name", b"c", b"pending", 0, b"idle", 5000, b"inactive", -1]]
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["XREADGROUP GROUP g c STREAMS s >", "XCLAIM s g c 0 7-7", "XAUTOCLAIM s g c 99999 0", "XCLAIM s g c 99999 1-1"],
+)
+def test_who_asks_is_a_consumer_that_is_seen_but_has_not_been_active(
+    server: LocalServer, clock: ManualClock, question: str
+) -> None:
+    ask(server, "XADD s 1-1 f v")
+    ask(server, "XGROUP CREATE s g 0")
+    ask(server, "XREADGROUP GROUP g other STREAMS s >")
+    clock.advance(5000)
+    ask(server, question)
+    told = [[b"name", b"c", b"pending", 0, b"idle", 0, b"inactive", -1]]
+    told += [[b"name", b"other", b"pending", 1, b"idle", 5000, b"inactive", 5000]]
+    assert plain(ask(server, "XINFO CONSUMERS s g")) == told
+    clock.advance(1000)
+    ask(server, "XCLAIM s g c 0 1-1")
+    clock.advance(1000)
+    ask(server, "XREADGROUP GROUP g c STREAMS s 0")
+    ask(server, "XREADGROUP GROUP g other NOACK STREAMS s >")
+    told = [[b"name", b"c", b"pending", 1, b"idle", 0, b"inactive", 1000]]
+    told += [[b"name", b"other", b"pending", 0, b"idle", 0, b"inactive", 7000]]
+    assert plain(ask(server, "XINFO CONSUMERS s g")) == told
+    consumers = plain(ask(server, "XINFO STREAM s FULL"))[-1][-1][-1]  # type: ignore[index]
+    now = clock.now_us() // 1000
+    assert [each[4:6] for each in consumers] == [[b"active-time", now - 1000], [b"active-time", now - 7000]]
+
+
+def test_a_read_that_claims_gets_what_is_pending_for_long_and_then_what_is_new(
+    server: LocalServer, clock: ManualClock
+) -> None:
+    for number in range(1, 6):
+        ask(server, f"XADD s {number}-0 f v")
+    ask(server, "XGROUP CREATE s g 0")
+    ask(server, "XREADGROUP GROUP g c COUNT 2 STREAMS s >")
+    clock.advance(100)
+    ask(server, "XREADGROUP GROUP g c COUNT 1 STREAMS s >")
+    ask(server, "XCLAIM s g c 0 1-0")
+    ask(server, "XDEL s 2-0")
+    clock.advance(100)
+    fv = [b"f", b"v"]
+    claiming = "XREADGROUP CLAIM 9 GROUP g d COUNT 3 CLAIM 100 NOACK STREAMS s >"
+    assert plain(ask(server, claiming)) == [[b"s", [[b"1-0", fv, 100, 2], [b"3-0", fv, 100, 1], [b"4-0", fv, 0, 0]]]]
+    assert plain(ask(server, claiming)) == [[b"s", [[b"5-0", fv, 0, 0]]]]
+    assert plain(ask(server, claiming)) is None
+    told = [[b"1-0", b"d", 0, 3], [b"2-0", b"c", 200, 1], [b"3-0", b"d", 0, 2]]
+    assert plain(ask(server, "XPENDING s g - + 9")) == told
+    assert plain(ask(server, "XREADGROUP GROUP g d CLAIM 0 STREAMS s 1")) == [[b"s", [[b"3-0", fv]]]]
+    clock.advance(50)
+    longest_first = plain(ask(server, "XREADGROUP GROUP g d CLAIM 0 STREAMS s >"))
+    assert longest_first == [[b"s", [[b"1-0", fv, 50, 3], [b"3-0", fv, 50, 3]]]]
+    for wrong, why in (
+        ("XREADGROUP GROUP g d CLAIM x STREAMS s >", b"ERR min-idle-time is not an integer"),
+        ("XREADGROUP GROUP g d CLAIM STREAMS s >", b"ERR min-idle-time is not an integer"),
+        ("XREADGROUP GROUP g d CLAIM -1 STREAMS s >", b"ERR min-idle-time must be a positive integer"),
+        ("XREAD CLAIM 1 STREAMS s 0", b"ERR The CLAIM option is only supported by XREADGROUP. You called XREAD instead."),
+    ):
+        assert ask(server, wrong) == ("-", why)
+
+
+def test_who_waits_and_claims_is_served_when_something_has_been_pending_for_long_enough(perdure: RealRedis) -> None:
+    perdure.ask("XADD", "s", "1-0", "f", "v")
+    perdure.ask("XGROUP", "CREATE", "s", "g", "0")
+    perdure.ask("XREADGROUP", "GROUP", "g", "c", "STREAMS", "s", ">")
+    ((_, ((ident, _, idle, count),)),) = perdure.ask(
+        "XREADGROUP", "GROUP", "g", "d", "BLOCK", 10_000, "CLAIM", 200, "STREAMS", "s", ">"
+    )
+    assert (ident, count) == (b"1-0", 1)
+    assert 200 <= idle < 2000
+
+
+def test_a_reference_to_an_entry_that_is_gone_goes_with_delref(server: LocalServer) -> None:
+    ask(server, "XADD s 1-1 f v")
+    ask(server, "XGROUP CREATE s g 0")
+    ask(server, "XREADGROUP GROUP g c STREAMS s >")
+    ask(server, "XDEL s 1-1")
+    assert plain(ask(server, "XDELEX s DELREF IDS 1 1-1")) == [-1]
+    assert plain(ask(server, "XPENDING s g - + 9")) == []
+
+
+def test_a_stream_is_not_set_behind_what_was_deleted_from_it(server: LocalServer) -> None:
+    ask(server, "XADD s 1-1 f v")
+    ask(server, "XADD s 5-5 f v")
+    ask(server, "XDEL s 5-5")
+    assert ask(server, "XSETID s 3-3")[1] == b"ERR The ID specified in XSETID is smaller than current max_deleted_entry_id"
+    assert ask(server, "XSETID s 5-5") == ("+", b"OK")
 
 
 @pytest.mark.parametrize("length", [10, 900])

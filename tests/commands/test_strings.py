@@ -146,13 +146,36 @@ def test_mget_answers_null_for_other_types(server: LocalServer) -> None:
 # -- commands that redis-server 7.0 does not have ----------------------------------------------------------------------
 
 
+DIGEST = b"b6acb9d84a38ff74"
+"""Of "Hello world": from the documentation of Redis."""
+
+
+def test_a_string_is_compared_by_its_digest(server: LocalServer) -> None:
+    bad: Reply = ("-", b"ERR must be exactly 16 hexadecimal characters")
+    assert server.ask(b"DIGEST", b"k") == NULL
+    assert server.ask(b"SET", b"k", b"x", b"IFDEQ", DIGEST) == NULL
+    assert server.ask(b"SET", b"k", b"Hello world", b"IFDNE", DIGEST) == OK
+    assert server.ask(b"DIGEST", b"k") == bulk(DIGEST)
+    assert server.ask(b"SET", b"k", b"x", b"IFDNE", DIGEST.upper()) == NULL
+    assert server.ask(b"DELEX", b"k", b"IFDNE", DIGEST) == number(0)
+    assert server.ask(b"SET", b"k", b"x", b"IFDEQ", DIGEST[:15]) == bad
+    assert server.ask(b"DELEX", b"k", b"IFDEQ", DIGEST[:15]) == bad
+    assert server.ask(b"SET", b"k", b"new", b"IFDEQ", DIGEST.upper(), b"GET") == bulk(b"Hello world")
+    assert server.ask(b"SET", b"k", b"Hello world", b"IFDNE", DIGEST) == OK
+    assert server.ask(b"SET", b"k", b"x", b"IFDEQ", b"0" * 16) == NULL
+    assert server.ask(b"DELEX", b"k", b"IFDEQ", b"0" * 16) == number(0)
+    assert server.ask(b"DELEX", b"k", b"IFDEQ", DIGEST) == number(1)
+    server.ask(b"LPUSH", b"l", b"x")
+    assert server.ask(b"DIGEST", b"l") == server.ask(b"SET", b"l", b"x", b"IFDEQ", DIGEST) == WRONGTYPE
+
+
 def test_delex_deletes_on_a_condition(server: LocalServer) -> None:
     server.ask(b"MSET", b"a", b"1", b"b", b"1")
     assert server.ask(b"DELEX", b"a", b"IFEQ", b"2") == number(0)
     assert server.ask(b"DELEX", b"a", b"IFNE", b"1") == number(0)
     assert server.ask(b"DELEX", b"a", b"ifeq", b"1") == number(1)
     assert server.ask(b"DELEX", b"a", b"IFNE", b"1") == number(0)
-    assert server.ask(b"DELEX", b"b", b"IFFY", b"1") == ("-", b"ERR Invalid condition. Use IFEQ or IFNE")
+    assert server.ask(b"DELEX", b"b", b"IFFY", b"1") == ("-", b"ERR Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE")
     assert server.ask(b"DELEX", b"b", b"IFEQ") == ("-", b"ERR wrong number of arguments for 'delex' command")
     add_hash(server)
     wrong = ("-", b"ERR Key should be of string type if conditions are specified")

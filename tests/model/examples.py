@@ -40,6 +40,7 @@ DECR number
 DECRBY number 5
 DELEX string
 DELIFEQ string value
+DIGEST string
 GET string
 GETDEL string
 GETEX string EX 100

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tests.model.differential import SAME, Argv, Difference, Reply
+from tests.model.families.streams import alike, without_idlers
 
 NULL: Final = (("*", None), ("_", b""))
 """What is not there, in either protocol."""
@@ -33,7 +34,7 @@ def _bad_range_of_nothing(argv: Argv, redis: Reply, perdure: Reply) -> bool:
 def _newer_options(argv: Argv, redis: Reply, perdure: Reply) -> bool:
     words = {arg.upper() for arg in argv[2:]}
     if _named(argv, b"set"):
-        return bool(words & {b"IFEQ", b"IFNE"}) and _is_error(redis)
+        return bool(words & {b"IFEQ", b"IFNE", b"IFDEQ", b"IFDNE"}) and _is_error(redis)
     if _named(argv, b"hscan"):
         return b"NOVALUES" in words and _is_error(redis)
     return _named(argv, b"bitop") and argv[1:2][0].upper() in (b"DIFF", b"DIFF1", b"ANDOR", b"ONE") and _is_error(redis)
@@ -75,6 +76,16 @@ def _seen_by_watch(argv: Argv, redis: Reply, perdure: Reply) -> bool:
     return _named(argv, b"exec") and isinstance(redis[1], list) and perdure in NULL
 
 
+def _idle_consumers(argv: Argv, redis: Reply, perdure: Reply) -> bool:
+    if _named(argv, b"xgroup"):
+        return argv[1].lower() == b"createconsumer" and (redis, perdure) == ((":", 1), (":", 0))
+    return _named(argv, b"xinfo") and alike(redis, without_idlers(redis, perdure))
+
+
+def _below_deleted(argv: Argv, redis: Reply, perdure: Reply) -> bool:
+    return _named(argv, b"xsetid") and _is_error(perdure) and perdure[1].endswith(b"current max_deleted_entry_id")
+
+
 def _end_of_time(argv: Argv, redis: Reply, perdure: Reply) -> bool:
     return _named(argv, b"restore", b"restore-asking") and perdure[1] == b"ERR invalid expire time in 'restore' command"
 
@@ -111,6 +122,10 @@ KNOWN: Final = (
         after="XREADGROUP XACK XCLAIM XAUTOCLAIM XGROUP XSETID",
         of_watch=True,
     ),
+    Difference(
+        "Consumers are made when they ask, as in 7.2", _idle_consumers, after="XREADGROUP XCLAIM XAUTOCLAIM"
+    ),
+    Difference("XSETID to an id below a deleted one", _below_deleted),
     Difference("PFDEBUG is a change for WATCH", _seen_by_watch, after="PFDEBUG", of_watch=True),
     Difference("RESTORE with a time to live beyond the end of time", _end_of_time),
 )

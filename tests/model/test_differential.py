@@ -141,8 +141,8 @@ def test_the_same_over_a_socket_with_kill_9(redis: Remote, tmp_path: Path) -> No
 
 NOT_DRAWN: Final = {
     "is newer than the judge, and has tests of its own in tests/commands": """
-        delex delifeq msetex hexpire hexpireat hexpiretime hgetdel hgetex hpersist hpexpire hpexpireat hpexpiretime hpttl
-        hsetex httl xackdel xdelex""",
+        delex delifeq digest msetex hexpire hexpireat hexpiretime hgetdel hgetex hpersist hpexpire hpexpireat hpexpiretime
+        hpttl hsetex httl xackdel xdelex""",
     "tells of memory, which restarts change: tests/commands and docs/differences.md": """
         object|encoding object|idletime memory|usage""",
     "is a text of our own": "object|help pubsub|help xgroup|help xinfo|help",

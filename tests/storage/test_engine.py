@@ -251,6 +251,17 @@ def test_the_separate_checkpointer_can_be_killed_at_any_time(tmp_path: Path) -> 
         assert engine[0].string(b"k199") == b"7" * 50
 
 
+def test_a_checkpointer_that_is_asked_again_for_what_it_has_done_says_so(tmp_path: Path) -> None:
+    with Engine.open(str(tmp_path / "db"), Options(separate=True)) as engine:
+        engine[0].set_string(b"k", b"v")
+        engine.commit()
+        engine.checkpoint()
+        assert engine.process is not None
+        engine.process.send(fold=engine.applied_lsn)  # as if it had failed with all done but the answer
+        assert engine.process.wait(20)
+        assert engine.process.receive() == [{"applied": engine.applied_lsn}]
+
+
 def test_a_shutdown_is_clean_although_the_checkpointer_was_killed_just_before_it(tmp_path: Path) -> None:
     with Engine.open(str(tmp_path / "db"), Options(separate=True)) as engine:
         engine[0].set_string(b"k", b"v")

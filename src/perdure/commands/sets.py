@@ -15,6 +15,7 @@ from perdure.resp import Reply
 from perdure.resp import Set as SetReply
 from perdure_storage.events import GENERIC, SET
 from perdure_storage.keyspace import Keyspace
+from perdure_storage.types.cold import Cold
 from perdure_storage.types.set import Set
 
 COMMANDS = Family("set")
@@ -96,16 +97,32 @@ def smembers(db: Keyspace, args: Args) -> Reply:
     return SetReply(entry.members if entry is not None else ())
 
 
-@COMMANDS.command("SISMEMBER key member", READ | FAST, since="1.0.0", complexity="O(1)", key_flags=("RO",))
+def _cold(db: Keyspace, key: bytes) -> Cold[bytes] | None:
+    """Where to look members up one by one, if this is a large set that is not in memory: it stays where it is."""
+    if not db.is_large_and_cold(key, Set):
+        return None
+    entry: Set = db.lookup(key)
+    return entry.cold()
+
+
+@COMMANDS.command(
+    "SISMEMBER key member", READ | FAST | RECORD_ONLY, since="1.0.0", complexity="O(1)", key_flags=("RO",)
+)
 def sismember(db: Keyspace, args: Args) -> Reply:
     """Return 1 if this is a member."""
+    if not db.complete and (cold := _cold(db, args[0])) is not None:
+        return int(args[1] in cold)
     entry = db.collection(args[0], Set)
     return 1 if entry is not None and args[1] in entry.members else 0
 
 
-@COMMANDS.command("SMISMEMBER key member [member ...]", READ | FAST, since="6.2.0", complexity="O(1) for each member")
+@COMMANDS.command(
+    "SMISMEMBER key member [member ...]", READ | FAST | RECORD_ONLY, since="6.2.0", complexity="O(1) for each member"
+)
 def smismember(db: Keyspace, args: Args) -> Reply:
     """Return 1 for each one that is a member, 0 for the others."""
+    if not db.complete and (cold := _cold(db, args[0])) is not None:
+        return [int(member in cold) for member in args[1:]]
     entry = db.collection(args[0], Set)
     members = entry.members if entry is not None else NOTHING
     return [1 if member in members else 0 for member in args[1:]]

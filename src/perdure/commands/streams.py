@@ -10,6 +10,7 @@ after a restart.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Final
 
@@ -287,6 +288,8 @@ def xsetid(db: Keyspace, args: Args) -> Reply:
     stream = db.find_collection(args[0], Stream)
     if stream is None:
         raise errors.no_such_key()
+    if last < stream.deleted:
+        raise ReplyError("ERR The ID specified in XSETID is smaller than current max_deleted_entry_id")
     if stream.size and last < stream.newest:
         raise ReplyError("ERR The ID specified in XSETID is smaller than the target stream top item")
     if stream.size and added != UNKNOWN and stream.size > added:
@@ -345,10 +348,11 @@ def _range(db: Keyspace, args: Args, start: bytes, end: bytes, *, back: bool) ->
 class _Reading:
     """One XREAD or XREADGROUP: what it wants, and how it gets it, at once or after a wait.
 
-    after: for each key the id behind which to read; None for what no consumer of the group has been given.
+    after: for each key the id behind which to read; None for what no consumer of the group has been given. claim_ms: what
+    has been pending for so long is wanted as well (-1: no); due: when the next of that will be.
     """
 
-    __slots__ = ("after", "consumer", "count", "deadline", "group", "keys", "noack", "waiting")
+    __slots__ = ("after", "claim_ms", "consumer", "count", "deadline", "due", "group", "keys", "noack", "waiting")
 
     def __init__(self) -> None:
         self.keys: Args = []
@@ -356,6 +360,8 @@ class _Reading:
         self.group: bytes | None = None
         self.consumer = b""
         self.count = 0
+        self.claim_ms = -1
+        self.due = 0
         self.noack = False
         self.deadline: int | None = None
         self.waiting = False
@@ -365,6 +371,7 @@ class _Reading:
         if self.waiting and self.group is not None:
             self._check_groups(db)
         found: list[Reply] = []
+        self.due = 0
         for key, after in zip(self.keys, self.after, strict=True):
             stream = db.find(key)
             if type(stream) is not Stream:
@@ -383,7 +390,10 @@ class _Reading:
             self.count = self.count or BLOCKED_COUNT
         kind = Kind.STREAM.value if self.group is None else 0
         keys = tuple(self.keys)
-        return Park("stream", keys=keys, kind=kind, deadline_ms=self.deadline, on_timeout=NULL_ARRAY, again=self)
+        park = Park("stream", keys=keys, kind=kind, deadline_ms=self.deadline, on_timeout=NULL_ARRAY, again=self)
+        if self.due:
+            park.ready = partial(_has_come, db, self.due)
+        return park
 
     def _check_groups(self, db: Keyspace) -> None:
         for key in self.keys:
@@ -402,17 +412,43 @@ class _Reading:
     def _delivered(self, stream: Stream, after: int | None) -> list[Reply] | None:
         assert self.group is not None
         group, now = stream.groups[self.group], stream.db.ds.now
-        if after is not None:
-            return self._history(stream, group, _consumer(stream, group, self.consumer, now), after)
-        if stream.newest <= group.last:
-            return None
-        entries = stream.between(group.last + 1, MAX_ID, self.count or MAX_ID)
         consumer = _consumer(stream, group, self.consumer, now)
+        if after is not None:
+            return self._history(stream, group, consumer, after)
+        claimed = self._claimed(stream, group, consumer) if self.claim_ms >= 0 else []
+        room = (self.count or MAX_ID) - len(claimed)
+        entries = stream.between(group.last + 1, MAX_ID, room) if room and stream.newest > group.last else []
+        if not entries and not claimed:
+            return None
         stream.pass_over(group, [ident for ident, _ in entries])
         if not self.noack:
             stream.put_pending(group, consumer, [(ident, now, 1) for ident, _ in entries])
-        stream.set_consumer(group, consumer, now, now)
-        return _rows(entries)
+        stream.set_consumer(group, consumer, now, consumer.active if self.noack and not claimed else now)
+        if self.claim_ms < 0:
+            return _rows(entries)
+        return [*claimed, *((_text(ident), fields, 0, 0) for ident, fields in entries)]
+
+    def _claimed(self, stream: Stream, group: Group, consumer: Consumer) -> list[Reply]:
+        """What has been pending for long, the longest first, and is the consumer's from now on: entries with how long, and
+        how often they were delivered before. Those that are no more stay pending."""
+        now = stream.db.ds.now
+        rows: list[Reply] = []
+        items: list[tuple[int, int, int]] = []
+        for delivered, ident in sorted((item.delivered, ident) for ident, item in group.pending.items()):
+            fields = stream.get(ident)
+            if fields is None:
+                continue
+            if now - delivered < self.claim_ms:
+                due = delivered + self.claim_ms
+                self.due = min(self.due or due, due)
+                break
+            count = group.pending[ident].count
+            rows.append((_text(ident), fields, max(0, now - delivered), count))
+            items.append((ident, now, min(count + 1, INT_MAX)))
+            if len(rows) == self.count:
+                break
+        stream.put_pending(group, consumer, items)
+        return rows
 
     def _history(self, stream: Stream, group: Group, consumer: Consumer, after: int) -> list[Reply]:
         """What is pending for the consumer, and counts as delivered once more."""
@@ -430,8 +466,12 @@ class _Reading:
                 break
         if again:
             stream.put_pending(group, consumer, again)
-            stream.set_consumer(group, consumer, now, now)
+            stream.set_consumer(group, consumer, now, consumer.active)
         return rows
+
+
+def _has_come(db: Keyspace, due: int) -> bool:
+    return db.ds.now >= due
 
 
 def _consumer(stream: Stream, group: Group, name: bytes, now: int) -> Consumer:
@@ -460,6 +500,15 @@ def _reading(db: Keyspace, args: Args, *, grouped: bool) -> _Reading:
             if not grouped:
                 raise ReplyError("ERR The GROUP option is only supported by XREADGROUP. You called XREAD instead.")
             asked.group, asked.consumer = words.take_many(2)
+        elif word == b"CLAIM" and more:
+            if not grouped:
+                raise ReplyError("ERR The CLAIM option is only supported by XREADGROUP. You called XREAD instead.")
+            idle = to_integer(words.take())
+            if idle is None:
+                raise ReplyError("ERR min-idle-time is not an integer")
+            if idle < 0:
+                raise ReplyError("ERR min-idle-time must be a positive integer")
+            asked.claim_ms = idle
         elif word == b"NOACK":
             if not grouped:
                 raise ReplyError("ERR The NOACK option is only supported by XREADGROUP. You called XREAD instead.")
@@ -533,15 +582,21 @@ def xread(db: Keyspace, args: Args) -> Reply | Park:
 
 
 @COMMANDS.command(
-    "XREADGROUP GROUP group consumer [COUNT count] [BLOCK milliseconds] [NOACK] STREAMS key [key ...] id [id ...]",
+    "XREADGROUP GROUP group consumer [COUNT count] [BLOCK milliseconds] [CLAIM min-idle-time] [NOACK]"
+    " STREAMS key [key ...] id [id ...]",
     WRITE | BLOCKING,
     since="5.0.0",
     name="XREADGROUP",
-    complexity="O(log N + M) for each stream, M being the entries returned",
+    complexity="O(log N + M) for each stream, M being the entries returned; with CLAIM O(P log P), P being what is pending",
     key_flags=("RO access",),
+    history=(("8.4.0", "Added the `CLAIM` option."),),
 )
 def xreadgroup(db: Keyspace, args: Args) -> Reply | Park:
-    """Return entries that no consumer of the group was given yet, or those that are pending for this one."""
+    """Return entries that no consumer of the group was given yet, or those that are pending for this one.
+
+    With CLAIM first those that have been pending for `min-idle-time` ms for whomsoever, each with that time and the number
+    of its deliveries (new ones: 0, 0).
+    """
     return _reading(db, args, grouped=True)(db)
 
 
@@ -890,13 +945,12 @@ def xclaim(db: Keyspace, args: Args) -> Reply:
 
 
 def _hand_over(stream: Stream, group: Group, name: bytes, items: list[tuple[int, int, int]]) -> None:
-    """(id, delivered, count) become pending for the consumer `name`. Without any it is not even made."""
-    if not items:
-        return
+    """(id, delivered, count) become pending for the consumer `name`, which is made and seen also without any."""
     now = stream.db.ds.now
     consumer = _consumer(stream, group, name, now)
-    stream.put_pending(group, consumer, items)
-    stream.set_consumer(group, consumer, now, now)
+    if items:
+        stream.put_pending(group, consumer, items)
+        stream.set_consumer(group, consumer, now, now)
 
 
 @COMMANDS.command(
@@ -985,9 +1039,9 @@ def _remove(stream: Stream, policy: bytes, idents: list[int]) -> list[int]:
             told.append(1)
             gone.add(ident)
             going.append(ident)
-    if policy == b"DELREF":
+    if policy == b"DELREF":  # also where the entry itself is gone already
         for group in stream.groups.values():
-            stream.settle_pending(group, going)
+            stream.settle_pending(group, idents)
     if stream.delete(going):
         stream.db.notify(STREAM, b"xdel", stream.key)
     return told
@@ -1046,6 +1100,7 @@ def xackdel(db: Keyspace, args: Args) -> Reply:
         ("6.0.0", "Added the `FULL` modifier."),
         ("7.0.0", "Added the `max-deleted-entry-id`, `entries-added`, `recorded-first-entry-id`, `entries-read` and"
                   " `lag` fields"),
+        ("7.2.0", "Added the `active-time` field, and changed the meaning of `seen-time`."),
     ),
 )  # fmt: skip
 def xinfo_stream(db: Keyspace, args: Args) -> Reply:
@@ -1080,6 +1135,10 @@ def xinfo_stream(db: Keyspace, args: Args) -> Reply:
     return told
 
 
+NEVER: Final = -1
+"""What XINFO says of a consumer that has got nothing yet."""
+
+
 def _first(group: Group, consumer: Consumer | None, count: int) -> Iterator[tuple[int, Pending]]:
     return islice(group.between(0, MAX_ID, consumer), min(count, INT_MAX))
 
@@ -1104,6 +1163,7 @@ def _whole_group(stream: Stream, group: Group, count: int) -> dict[bytes, Reply]
             {
                 b"name": consumer.name,
                 b"seen-time": consumer.last_seen,
+                b"active-time": consumer.active or NEVER,
                 b"pel-count": len(consumer.order),
                 b"pending": [
                     (_text(ident), item.delivered, item.count) for ident, item in _first(group, consumer, count)
@@ -1139,7 +1199,13 @@ def xinfo_groups(db: Keyspace, args: Args) -> Reply:
     ]
 
 
-@COMMANDS.command("XINFO CONSUMERS key group", READ, since="5.0.0", complexity="O(N), N being the consumers")
+@COMMANDS.command(
+    "XINFO CONSUMERS key group",
+    READ,
+    since="5.0.0",
+    complexity="O(N), N being the consumers",
+    history=(("7.2.0", "Added the `inactive` field, and changed the meaning of `idle`."),),
+)
 def xinfo_consumers(db: Keyspace, args: Args) -> Reply:
     """Return what there is to say about the consumers of a group."""
     stream = db.collection(args[0], Stream)
@@ -1150,7 +1216,12 @@ def xinfo_consumers(db: Keyspace, args: Args) -> Reply:
         raise errors.no_group(args[1], args[0])
     now = db.ds.now
     return [
-        {b"name": each.name, b"pending": len(each.order), b"idle": max(0, now - each.last_seen)}
+        {
+            b"name": each.name,
+            b"pending": len(each.order),
+            b"idle": max(0, now - each.last_seen),
+            b"inactive": max(0, now - each.active) if each.active else NEVER,
+        }
         for each in group.sorted_consumers()
     ]
 

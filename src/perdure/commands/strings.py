@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Final
 
+from xxhash import xxh3_64_hexdigest
+
 from perdure import errors, long_double
 from perdure.args import INT_MAX, INT_MIN, UNITS, Words, deadline, integer, to_integer
 from perdure.errors import ReplyError
@@ -36,7 +38,8 @@ def get(db: Keyspace, args: Args) -> Reply:
 
 
 @COMMANDS.command(
-    "SET key value [NX | XX | IFEQ comparison-value | IFNE comparison-value] [GET] "
+    "SET key value [NX | XX | IFEQ comparison-value | IFNE comparison-value | IFDEQ comparison-digest | "
+    "IFDNE comparison-digest] [GET] "
     "[EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL]",
     WRITE | DENYOOM,
     since="1.0.0",
@@ -145,10 +148,10 @@ def getdel(db: Keyspace, args: Args) -> Reply:
 
 
 @COMMANDS.command(
-    "DELEX key [IFEQ comparison-value | IFNE comparison-value]",
+    "DELEX key [IFEQ comparison-value | IFNE comparison-value | IFDEQ comparison-digest | IFDNE comparison-digest]",
     WRITE | FAST,
     since="8.4.0",
-    complexity="O(1)",
+    complexity="O(1); O(N) with a digest, N being the length of the string",
     key_flags=("RW delete",),
 )
 def delex(db: Keyspace, args: Args) -> Reply:
@@ -162,12 +165,36 @@ def delex(db: Keyspace, args: Args) -> Reply:
         if type(entry) is not String:
             raise ReplyError("ERR Key should be of string type if conditions are specified")
         word = args[1].upper()
-        if word not in (b"IFEQ", b"IFNE"):
-            raise ReplyError("ERR Invalid condition. Use IFEQ or IFNE")
-        if (entry.value == args[2]) is (word == b"IFNE"):
+        if word not in COMPARISONS:
+            raise ReplyError("ERR Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE")
+        if _is_equal(entry.value, word, args[2]) is (word in UNEQUAL):
             return 0
     db.drop(entry)
     return 1
+
+
+@COMMANDS.command("DIGEST key", READ | FAST, since="8.4.0", complexity="O(N), N being the length of the string")
+def digest(db: Keyspace, args: Args) -> Reply:
+    """Return the XXH3 hash of a string, 16 hexadecimal digits, to compare it by (IFDEQ, IFDNE)."""
+    value = db.string(args[0])
+    return None if value is None else _digest(value)
+
+
+def _digest(value: Value) -> bytes:
+    return xxh3_64_hexdigest(value).encode()
+
+
+def _is_equal(value: Value, word: bytes, operand: bytes) -> bool:
+    """Is this string, or for IFDEQ and IFDNE its digest, what it is compared with?"""
+    if word in BY_DIGEST:
+        _check_digest(operand)
+        return _digest(value) == operand.lower()
+    return value == operand
+
+
+def _check_digest(raw: bytes) -> None:
+    if len(raw) != DIGEST_DIGITS:
+        raise ReplyError("ERR must be exactly 16 hexadecimal characters")
 
 
 @COMMANDS.command("DELIFEQ key value", WRITE | FAST, since="9.0.0", complexity="O(1)", key_flags=("RW access delete",))
@@ -274,8 +301,12 @@ def msetex(db: Keyspace, args: Args) -> Reply:
 # -- options -------------------------------------------------------------------------------------------------------
 
 EXPIRIES: Final = frozenset((*UNITS, b"KEEPTTL", b"PERSIST"))
-CONDITIONS: Final = frozenset((b"NX", b"XX", b"IFEQ", b"IFNE"))
-WITH_VALUE: Final = frozenset((*UNITS, b"IFEQ", b"IFNE"))
+BY_DIGEST: Final = frozenset((b"IFDEQ", b"IFDNE"))
+UNEQUAL: Final = frozenset((b"IFNE", b"IFDNE"))
+COMPARISONS: Final = frozenset((b"IFEQ", b"IFNE", *BY_DIGEST))
+CONDITIONS: Final = frozenset((b"NX", b"XX", *COMPARISONS))
+WITH_VALUE: Final = frozenset((*UNITS, *COMPARISONS))
+DIGEST_DIGITS: Final = 16
 
 SET_WORDS: Final = frozenset((*UNITS, *CONDITIONS, b"KEEPTTL", b"GET"))
 GETEX_WORDS: Final = frozenset((*UNITS, b"PERSIST"))
@@ -308,6 +339,8 @@ class Options:
                 if self.condition not in (b"", word):
                     raise errors.syntax()
                 self.condition, self.operand = word, value
+                if word in BY_DIGEST:
+                    _check_digest(value or b"")
 
     @property
     def keep(self) -> bool:
@@ -324,9 +357,9 @@ class Options:
             return False
         if self.condition == b"NX":
             return exists
-        if self.condition == b"IFNE":
-            return value == self.operand
-        return not exists or (self.condition == b"IFEQ" and value != self.operand)
+        if self.condition == b"XX" or value is None:
+            return not exists and self.condition not in UNEQUAL
+        return _is_equal(value, self.condition, self.operand or b"") is (self.condition in UNEQUAL)
 
 
 def _put(db: Keyspace, key: bytes, value: bytes, expire: int = 0, *, kept: bool = False) -> None:

@@ -180,6 +180,18 @@ class Collection(Entry):
         self.weight += weight
         self.db.used += weight
 
+    @property
+    def is_there(self) -> bool:
+        """Is this what its key holds, or has the key been deleted or dropped from memory?"""
+        return self.db.hot.get(self.key) is self
+
+    def came_in(self, weight: int) -> None:
+        """The elements are in memory from now on, `weight` bytes of them. They count while the key is there: it may have
+        been deleted while they were being read."""
+        self.weight += weight
+        if self.is_there:
+            self.db.used += weight
+
     def touch(self) -> Dataset:
         """This key changes in the open transaction. Returns the dataset, whose `effects` take what changed."""
         self.db.change(self, 0)

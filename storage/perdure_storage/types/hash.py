@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from perdure_storage.effects import HASH_DEL, HASH_PUT
 from perdure_storage.tables import HASHES, Rows, Snapshot, Table, bounded, split_key, with_key
+from perdure_storage.types.cold import Cold
 from perdure_storage.types.entry import ELEMENT_COST, Collection, Element, Kind, LoadSteps
 from perdure_storage.types.order import Order
 
@@ -209,7 +210,17 @@ class Hash(Collection):
         for field, expire in expiring:
             self._set_ttl(field, expire)
         self.size = len(fields)
-        self.grow(weight)
+        self.came_in(weight)
+
+    def cold(self) -> Cold[bytes]:
+        """The fields, one at a time. REQUIRES: not loaded."""
+        ds = self.db.ds
+        now = 0 if ds.keep_expired else ds.now
+
+        def read(content: bytes) -> bytes | None:
+            return None if 0 < EXPIRE.unpack_from(content)[0] <= now else content[EXPIRE.size :]
+
+        return Cold(self, HASHES, read)
 
     tables = (HASHES,)
     expire_at = 2

@@ -291,7 +291,7 @@ class List(Collection):
         self.slots = slots
         self.first = first
         self.size = len(slots)
-        self.grow(weight)
+        self.came_in(weight)
 
     tables = (LISTS,)
 

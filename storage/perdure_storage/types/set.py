@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from perdure_storage.effects import SET_ADD, SET_DEL
 from perdure_storage.tables import SETS, Rows, Snapshot, Table, bounded, split_key, with_key
+from perdure_storage.types.cold import Cold
 from perdure_storage.types.entry import Collection, Element, Kind, LoadSteps
 from perdure_storage.types.order import Order
 
@@ -161,7 +162,11 @@ class Set(Collection):
             return  # it has been loaded meanwhile, and perhaps changed
         self.names = names
         self.size = len(names)
-        self.grow(weight)
+        self.came_in(weight)
+
+    def cold(self) -> Cold[bytes]:
+        """The members, one at a time. REQUIRES: not loaded."""
+        return Cold(self, SETS, bytes)
 
     tables = (SETS,)
 

@@ -469,13 +469,15 @@ class Stream(Collection):
     def _load_steps(self, snapshot: Snapshot, rows_per_step: int) -> Iterator[None]:
         made = Stream(self.db, b"", 0, 0, 0)
         waiting: dict[Consumer, list[int]] = {}
+        weight = 0
         try:
             for count, (number, *rest) in enumerate(_rows(snapshot, self.id), 1):
                 made._take_row(number, rest, waiting)
                 if count % rows_per_step == 0:
+                    weight += made.forget_weight()
                     yield
         finally:
-            made.db.used -= made.weight
+            weight += made.forget_weight()
         if self.ids is not None:
             return  # it has been loaded meanwhile, and perhaps changed
         for group in made.groups.values():
@@ -486,7 +488,13 @@ class Stream(Collection):
         self.last, self.deleted, self.added = made.last, made.deleted, made.added
         self.ids = made.ids
         self.size = made.size
-        self.grow(made.weight)
+        self.came_in(weight)
+
+    def forget_weight(self) -> int:
+        """What has grown here is counted elsewhere, later; returns it."""
+        weight, self.weight = self.weight, 0
+        self.db.used -= weight
+        return weight
 
     def _take_row(self, number: int, rest: Sequence[Any], waiting: dict[Consumer, list[int]]) -> None:
         """Take in what a row says; what is pending is put in order later."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from perdure_storage.effects import ZSET_DEL, ZSET_PUT
 from perdure_storage.tables import ZSETS, Rows, Snapshot, Table, bounded, split_key, with_key
+from perdure_storage.types.cold import Cold
 from perdure_storage.types.entry import Collection, Element, Kind, LoadSteps
 from perdure_storage.types.order import Order
 from perdure_storage.types.ranking import Ranked, Ranking
@@ -52,6 +53,11 @@ def after(score: float) -> Position:
 _name: Final = itemgetter(1)
 _pack_id = ID.pack
 _pack_score = SCORE.pack
+
+
+def _score(content: bytes) -> float:
+    score: float = SCORE.unpack(content)[0]
+    return score
 
 
 def _run(flags: list[bool]) -> int:
@@ -274,7 +280,11 @@ class ZSet(Collection):
             return  # it has been loaded meanwhile, and perhaps changed
         self.scores, self.ranking = scores, ranking
         self.size = len(scores)
-        self.grow(weight)
+        self.came_in(weight)
+
+    def cold(self) -> Cold[float]:
+        """The scores, one at a time. REQUIRES: not loaded."""
+        return Cold(self, ZSETS, _score)
 
     tables = (ZSETS,)
 
