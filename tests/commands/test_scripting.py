@@ -595,6 +595,38 @@ ENDLESS = {
         local t = {} for i = 1, 1e5 do t[i] = i end
         while true do pcall(table.sort, t, function() return true end) end
     """,
+    "code with a name of ours": """
+        loadstring('while true do pcall(function() while true do end end) end', '=perdure:sandbox')()
+    """,
+    "coroutines that resume others": """
+        local function spin(depth)
+            for i = 1, depth == 0 and 20000 or 2500 do
+                if depth > 0 then coroutine.wrap(spin)(depth - 1) end
+            end
+        end
+        while true do pcall(spin, 4) end
+    """,
+    "texts that are compared": """
+        local a = ('x'):rep(2e6) local b = a .. 'b' a = a .. 'a'
+        while true do local c = a < b end
+    """,
+    "capital letters": "local a = ('x'):rep(2e7) while true do a:upper() end",
+    "letters in quotes": "local a = ('x'):rep(1e7) while true do string.format('%q', a) end",
+    "a long text again and again": "while true do ('x'):rep(5e7) end",
+    "things moved": "local t = {} for i = 1, 1e6 do t[i] = '' end while true do table.insert(t, 1, '') table.remove(t, 1) end",
+    "nothing put together": "local t = {} for i = 1, 1e6 do t[i] = '' end while true do table.concat(t) end",
+    "garbage collected": "local t = {} for i = 1, 1e6 do t[i] = {} end while true do collectgarbage() end",
+    "code compiled": "local s = ('x = 1 '):rep(1e4) while true do loadstring(s) end",
+    "digests": "local a = ('x'):rep(2e7) while true do redis.sha1hex(a) end",
+    "replacements": "local a = ('x'):rep(2e6) while true do a:gsub('x', 'y') end",
+    "a replacement longer than what it is for": "return (('x'):rep(1e6)):gsub('x(y-)', ('%1'):rep(1e6))",
+    "a pattern as long as its subject": "return (('x'):rep(5e6)):find(('.'):rep(1e6) .. 'y')",
+    "a text sought in a longer one": "return (('x'):rep(4e7)):find(('x'):rep(2e7) .. 'y', 1, true)",
+    "long texts sorted": """
+        local a = ('x'):rep(5e6) local all = {a .. 'a', a .. 'b', a .. 'c'}
+        local t = {} for i = 1, 1e5 do t[i] = all[i % 3 + 1] end
+        table.sort(t)
+    """,
     "JSON again and again": """
         local t = {} for i = 1, 1000 do t[i] = {i} end
         while true do cjson.decode(cjson.encode(t)) end
@@ -660,12 +692,42 @@ BOMBS = {
     "a pattern too complex": "return ('x'):find(('a?'):rep(200000))",
     "a reply that holds itself": "local t = {} t[1] = t return t",
     "a table of tables": "local t = {} for i = 1, 300 do t = {t} end return t",
+    "many results of struct": "return select('#', struct.unpack(('b'):rep(10000), ('a'):rep(10000)))",
+    "a long format": "return #struct.pack(('x'):rep(1e7))",
     "many results": "return {unpack({}, 1, 1e7)}",
     "many parameters before dots": f"""
         local function f({", ".join(f"p{n}" for n in range(100))}, ...) return 1 end
         return coroutine.wrap(function() return f() end)()
     """,
 }
+
+
+COSTLY = {
+    "long arguments": "local a, t = ('x'):rep(1e6), {} for i = 1, 900 do t[i] = a end return redis.call('del', unpack(t))",
+    "long arguments behind a nil": """
+        local a, t = ('x'):rep(1e6), {} for i = 1, 900 do t[i] = a end
+        return redis.pcall('del', 1, 2, 3, 4, 5, nil, nil, unpack(t))
+    """,
+    "long arguments of struct": """
+        local a, t = ('x'):rep(1e6), {} for i = 1, 900 do t[i] = a end
+        return #struct.pack(('s'):rep(900), unpack(t))
+    """,
+    "long arguments of sha1hex": """
+        local a, t = ('x'):rep(1e6), {} for i = 1, 900 do t[i] = a end return redis.sha1hex(unpack(t))
+    """,
+}
+
+
+@pytest.mark.parametrize("name", COSTLY)
+def test_long_arguments_count_as_memory(name: str, perdure: RealRedis) -> None:
+    assert "not enough memory" in str(perdure.ask("EVAL", COSTLY[name], 0))
+
+
+def test_patterns_that_are_remembered_are_short(perdure: RealRedis) -> None:
+    before = int(perdure.ask("INFO", "memory").partition(b"used_memory_lua:")[2].split()[0])
+    for number in range(20):
+        perdure.ask("EVAL", "return ('x'):find(ARGV[1])", 0, b"a" * 200_000 + b"%d" % number)
+    assert int(perdure.ask("INFO", "memory").partition(b"used_memory_lua:")[2].split()[0]) < before + 1_000_000
 
 
 @pytest.mark.parametrize("name", BOMBS)
@@ -739,7 +801,12 @@ def test_the_slow_matcher_does_what_luas_own_does(seed: int) -> None:
             end
             return told(pcall(string[name], ...)), told(pcall(slow[name], ...))
         end""",
-        lua.compile(source)(lua.globals()[b"error"], 0),
+        lua.compile(source)(
+            lua.globals()[b"error"],
+            lua.eval(b"function(steps) end"),
+            lua.eval(b"function(name, ok, ...) if ok then return ... end error((...), 0) end"),
+            0,
+        ),
     )
     random = Random(seed)
     items = [b"a", b"b", b".", b"%a", b"%d", b"[ab]", b"[^a]", b"%s", b"[%w_]", b"%%", b"x"]

@@ -30,6 +30,10 @@ INTEGER_MAX: Final = 32
 """Bytes of the longest integer of `struct`."""
 TOO_SHORT: Final = "bad argument #2 to 'unpack' (data string too short)"
 SIZE_MAX: Final = (1 << 31) - 1
+FORMAT_MAX: Final = 20_000
+"""Characters of a format: reading them cannot be interrupted."""
+RESULTS_MAX: Final = 7000
+"""So many fit on Lua's stack."""
 
 
 class Complaint(Exception):
@@ -164,7 +168,10 @@ class Format:
     """Reads a format; what its items are aligned to depends on `offset`, which the caller keeps."""
 
     def __init__(self, args: tuple[Any, ...], name: str) -> None:
-        self._text = text(args, 0, name).decode("latin-1")
+        written = text(args, 0, name)
+        if len(written) > FORMAT_MAX:
+            raise Complaint("format too long")
+        self._text = written.decode("latin-1")
         self._name = name
         self.offset = 0
 
@@ -276,6 +283,8 @@ def unpack(*args: Any) -> tuple[Any, ...]:
         at += size
         form.offset = at
     found.append(at + 1)
+    if len(found) > RESULTS_MAX:
+        raise Complaint("too many results to unpack")
     return tuple(found)
 
 

@@ -8,7 +8,8 @@
 -- * The environment of scripts, and of what they load, is a face; getfenv, setfenv, debug, io, os, package, print,
 --   newproxy and bytecode are out of reach.
 -- * A count hook looks at the clock (`host.tick`). To end a script it becomes a hook that raises at each instruction
---   outside of this file, so that no pcall helps.
+--   outside of this file, so that no pcall helps. What may run in C for long, where no hook sees it, says what it costs
+--   (`spend`).
 
 local host, for_functions, version, version_num, period = ...
 
@@ -18,10 +19,11 @@ local assert, error, getmetatable, ipairs, loadstring, next, pairs, pcall, rawge
     type, unpack, xpcall
 local string, table, math, coroutine, collectgarbage, setfenv, newproxy =
     string, table, math, coroutine, collectgarbage, setfenv, newproxy
-local getinfo, sethook = debug.getinfo, debug.sethook
+local getinfo, sethook, time = debug.getinfo, debug.sethook, os.time
 local improve, dump = host.improve, string.dump
-local byte, format, gsub, sub, concat, insert, floor =
-    string.byte, string.format, string.gsub, string.sub, table.concat, table.insert, math.floor
+local byte, find, format, gsub, sub, concat, insert, remove, sort, floor =
+    string.byte, string.find, string.format, string.gsub, string.sub, table.concat, table.insert, table.remove,
+    table.sort, math.floor
 local create, resume = coroutine.create, coroutine.resume
 
 -- kinds of what Python returns besides a plain value, and of what `run` gives back
@@ -29,7 +31,7 @@ local STATUS, FAILED, ENCODED = 1, 2, 3
 local NO_MEMORY, INTERNAL = "ERR not enough memory", "ERR internal error, see the server's log" -- kept: giving them
 -- to a script that has no room left allocates nothing
 
-local HERE = "perdure:sandbox"
+local HERE = "=perdure:sandbox"
 
 -- An error of whoever called one of the libraries, at its line.
 local function blame(problem)
@@ -46,26 +48,48 @@ local function blame(problem)
     end
 end
 
-local null = newproxy()
-local cjson, cmsgpack = host.cjson(null, blame), host.cmsgpack(blame)
-
 -- ending a script ---------------------------------------------------------------------------------------------------
 
 local killed
+local looks, second = 0, 0
+local LOOKS, BUDGET = 100, 1e6
 
 local function die()
-    if getinfo(2, "S").short_src ~= HERE then
+    if getinfo(2, "S").source ~= HERE then
         error(killed, 0)
     end
 end
 
-local function look()
+local function ask()
+    looks, second = 0, time()
     killed = host.tick()
     if killed then
         sethook(die, "", 1)
         error(killed, 0)
     end
 end
+
+-- The hook comes every `period` instructions. Few of them take a second when they work on long strings.
+local function look()
+    looks = looks + 1
+    if looks >= LOOKS or time() ~= second then
+        ask()
+    end
+end
+
+-- Steps, or bytes, that something takes in C: a million are some milliseconds.
+local spent = 0
+
+local function spend(steps)
+    spent = spent + steps
+    if spent > BUDGET then
+        spent = 0
+        ask()
+    end
+end
+
+local null = newproxy()
+local cjson, cmsgpack = host.cjson(null, blame), host.cmsgpack(blame)
 
 local function watch_thread(thread)
     if killed then
@@ -209,16 +233,22 @@ end
 
 function G.collectgarbage(option, ...)
     if option == nil or option == "collect" or option == "count" or option == "step" then
+        spend(option == "count" and 0 or 10 * collectgarbage("count"))
         return collectgarbage(option, ...)
     end
     return 0
 end
 
--- A function from a text, in the scripts' environment; or nil and what is wrong. See bytecode.py for `improve`.
+-- A function from a text, in the scripts' environment; or nil and what is wrong. See bytecode.py for `improve`. No
+-- script takes a name of ours, by which it would be spared when it is to end.
 local function compiled(text, name)
     if byte(text, 1) == 27 then
         return nil, "attempt to load chunk with wrong mode"
     end
+    if find(name, "^[=@]perdure:") then
+        name = "=?" .. sub(name, 2)
+    end
+    spend(200 * #text)
     local chunk, problem = loadstring(text, name)
     if not chunk then
         return nil, problem
@@ -272,16 +302,93 @@ function string.rep(text, times)
     if #text * (tonumber(times) or 0) > room then
         error("not enough memory", 0)
     end
+    spend(#text * math.max(tonumber(times) or 0, 0) / 10)
     return rep(text, times)
 end
 
-for name, searcher in pairs(host.patterns(blame)) do
+-- What Lua's own function gives, called by pcall; its complaints become those of whoever called.
+local function told(name, ok, ...)
+    if ok then
+        return ...
+    end
+    local problem = ...
+    if type(problem) ~= "string" or killed or problem == "not enough memory" or find(problem, ":%d+: ") then
+        error(problem, 0)
+    end
+    return blame((gsub(problem, "'%?'", "'" .. name .. "'", 1)))
+end
+
+for name, searcher in pairs(host.patterns(blame, spend, told)) do
     string[name] = searcher
+end
+
+-- Those that look at every byte.
+for _, name in ipairs({ "lower", "reverse", "upper" }) do
+    local own = string[name]
+    string[name] = function(text, ...)
+        if type(text) == "string" then
+            spend(#text)
+        end
+        return told(name, pcall(own, text, ...))
+    end
+end
+
+function string.format(...)
+    local text = told("format", pcall(format, ...))
+    spend(#text)
+    return text
+end
+
+local function length(t)
+    return type(t) == "table" and #t or 0
+end
+
+function table.concat(t, ...)
+    spend(10 * length(t))
+    return told("concat", pcall(concat, t, ...))
 end
 
 function table.insert(t, ...)
     no_faces(t)
-    return insert(t, ...)
+    if select("#", ...) > 1 then
+        spend(length(t))
+    end
+    return told("insert", pcall(insert, t, ...))
+end
+
+function table.remove(t, ...)
+    spend(length(t))
+    return told("remove", pcall(remove, t, ...))
+end
+
+-- Sorting in C may take the square of what it should take: it is left to C when that is not long. Else it compares here,
+-- where the hook sees it.
+local SORT_MAX, TEXT_MAX = 10000, 1000
+
+local function is_long_to_sort(t)
+    if #t > SORT_MAX then
+        return true
+    end
+    for _, item in ipairs(t) do
+        if type(item) ~= "number" and (type(item) ~= "string" or #item > TEXT_MAX) then
+            return true
+        end
+    end
+    return false
+end
+
+function table.sort(t, less)
+    if less == nil and type(t) == "table" and is_long_to_sort(t) then
+        less = function(a, b)
+            return a < b
+        end
+    elseif type(less) == "function" and getinfo(less, "S").what == "C" then
+        local own = less
+        less = function(a, b)
+            return own(a, b)
+        end
+    end
+    return told("sort", pcall(sort, t, less))
 end
 
 local foreach = table.foreach
@@ -295,6 +402,15 @@ function coroutine.create(body)
     return thread
 end
 
+-- Each coroutine counts its own instructions: without this, some that resume others could run for years, none of them
+-- long enough to be seen.
+local RESUME = BUDGET / 100
+
+function coroutine.resume(thread, ...)
+    spend(RESUME)
+    return resume(thread, ...)
+end
+
 local function passed_on(ok, ...)
     if not ok then
         error((...), 0)
@@ -306,6 +422,7 @@ function coroutine.wrap(body)
     local thread = create(body)
     watch_thread(thread)
     return function(...)
+        spend(RESUME)
         return passed_on(resume(thread, ...))
     end
 end
@@ -367,7 +484,34 @@ end
 
 local redis = {}
 local call, call_with_many = host.call, host.call_many
-local MANY = 1000 -- more than some 4,000 arguments do not fit on the stack a second time
+local SOME, MANY = 8, 1000 -- more than some 4,000 arguments do not fit on the stack a second time
+
+-- Python gets a copy of each argument, which nobody counts: a long string a thousand times would be all memory there is.
+local function weigh(given)
+    local size = 0
+    for _, value in next, given do
+        if type(value) == "string" then
+            size = size + #value
+        end
+    end
+    if size > host.room then
+        error("not enough memory", 0)
+    end
+    spend(size)
+end
+
+local function called(...)
+    local count = select("#", ...)
+    if count < SOME then
+        return call(...)
+    end
+    local given = { ... }
+    weigh(given)
+    if count < MANY then
+        return call(...)
+    end
+    return call_with_many(given)
+end
 
 -- What the host answers, as scripts get it. It says OK, which it has to say often, by `true`; a true one has a kind.
 local function settle(value, kind)
@@ -387,11 +531,7 @@ local function settle(value, kind)
 end
 
 function redis.call(...)
-    local _, _, _, _, _, _, _, eighth = ...
-    if eighth ~= nil and select("#", ...) >= MANY then -- select takes longer than all the rest
-        return settle(call_with_many({ ... }))
-    end
-    return settle(call(...))
+    return settle(called(...))
 end
 
 local function settle_protected(value, kind)
@@ -402,13 +542,9 @@ local function settle_protected(value, kind)
 end
 
 function redis.pcall(...)
-    if select("#", ...) < MANY then
-        return settle_protected(call(...))
-    end
-    return settle_protected(call_with_many({ ... }))
+    return settle_protected(called(...))
 end
 
--- A plain function of the host: a failure is a Lua error at the caller's line.
 -- What Python counts: values, or false and a complaint, which becomes an error at the caller's line.
 local function accept(value, ...)
     if value == false then
@@ -419,6 +555,9 @@ end
 
 local function expose(f)
     return function(...)
+        if select("#", ...) >= SOME then
+            weigh({ ... })
+        end
         return accept(f(...))
     end
 end
@@ -426,6 +565,7 @@ end
 -- What goes wrong in these is told as redis.call tells it: without a position.
 local function api(f)
     return function(...)
+        weigh({ ... })
         local value, kind = f(...)
         if kind == FAILED then
             return settle(value, kind)
