@@ -88,7 +88,10 @@ local function spend(steps)
     end
 end
 
-local null = newproxy()
+local null = newproxy(true)
+getmetatable(null).__tostring = function()
+    return "userdata: (nil)"
+end
 local cjson, cmsgpack = host.cjson(null, blame), host.cmsgpack(blame)
 
 local function watch_thread(thread)
@@ -114,10 +117,14 @@ local function face(real, index)
 end
 
 local function missing(name, level)
+    if type(name) ~= "string" and type(name) ~= "number" then
+        error("Second argument to luaProtectedTableError must be a string or number", level + 1)
+    end
     error("Script attempted to access nonexistent global variable '" .. tostring(name) .. "'", level + 1)
 end
 
-local strings_metatable = face({ __index = face(string) })
+local string_face = face(string)
+local strings_metatable = face({ __index = string_face })
 local globals_metatable = face({ __index = function() end })
 
 local G = {}
@@ -151,15 +158,52 @@ local function no_faces(t)
     end
 end
 
+-- What Lua's own function gives, called by pcall; its complaints become those of whoever called. Those of the interpreter
+-- itself have no position there.
+local function told(name, ok, ...)
+    if ok then
+        return ...
+    end
+    local problem = ...
+    local as_it_is = type(problem) ~= "string" or killed or problem == "not enough memory"
+    if as_it_is or find(problem, ":%d+: ") or find(problem, "^attempt to ") then
+        error(problem, 0)
+    end
+    return blame((gsub(problem, "'%?'", "'" .. name .. "'", 1)))
+end
+
 -- base library ------------------------------------------------------------------------------------------------------
 
 for _, name in ipairs({
-    "_VERSION", "assert", "error", "gcinfo", "ipairs", "rawequal", "select", "tonumber", "tostring", "type", "unpack",
+    "_VERSION", "assert", "gcinfo", "ipairs", "rawequal", "select", "tonumber", "tostring", "type", "unpack",
 }) do
     G[name] = _G[name]
 end
 
 G._G = ENV
+
+-- Lua's, for which our own functions are no levels.
+function G.error(...)
+    local problem, level = ...
+    level = tonumber(level == nil and 1 or level)
+    if not level or type(problem) ~= "string" and type(problem) ~= "number" then
+        return error(problem, level and 0 or 1)
+    end
+    local at = 1
+    while level > 0 do
+        at = at + 1
+        local info = getinfo(at, "Sl")
+        if not info then
+            break
+        elseif sub(info.short_src, 1, 8) ~= "perdure:" then
+            level = level - 1
+            if level < 1 and info.currentline > 0 then
+                problem = info.short_src .. ":" .. info.currentline .. ": " .. problem
+            end
+        end
+    end
+    error(problem, 0)
+end
 
 function G.getmetatable(value)
     if type(value) == "string" then
@@ -168,51 +212,62 @@ function G.getmetatable(value)
     if behind[value] then
         return value == ENV and globals_metatable or nil
     end
-    return getmetatable(value)
+    return value ~= null and getmetatable(value) or nil
 end
 
-function G.setmetatable(t, meta)
-    no_faces(t)
-    if type(meta) == "table" and rawget(meta, "__gc") ~= nil then
-        return setmetatable(t, meta) -- tables have no finalizers in 5.1
+function G.setmetatable(...)
+    no_faces((...))
+    return told("setmetatable", pcall(setmetatable, ...))
+end
+
+function G.rawset(...)
+    no_faces((...))
+    return told("rawset", pcall(rawset, ...))
+end
+
+function G.rawget(t, ...)
+    if behind[t] then
+        return rawget(behind[t], ...)
     end
-    return setmetatable(t, meta)
+    return told("rawget", pcall(rawget, t, ...))
 end
 
-function G.rawset(t, key, value)
-    no_faces(t)
-    return rawset(t, key, value)
+function G.next(t, ...)
+    if behind[t] then
+        return next(behind[t], ...)
+    end
+    return told("next", pcall(next, t, ...))
 end
 
-function G.rawget(t, key)
-    return rawget(behind[t] or t, key)
-end
-
-function G.next(t, key)
-    return next(behind[t] or t, key)
-end
-
-function G.pairs(t)
+function G.pairs(...)
+    local t = ...
     if behind[t] then
         local real = behind[t]
         return function(_, key)
             return next(real, key)
         end, t, nil
     end
-    return pairs(t)
+    if type(t) == "table" then
+        return next, t, nil
+    end
+    return told("pairs", pcall(pairs, ...))
 end
 
 -- An error of redis.call is a table; whoever catches it gets its text, as in Redis.
-local function caught(ok, value, ...)
-    if not ok then
-        if type(value) == "table" and type(value.err) == "string" then
-            value = value.err
-        elseif type(value) == "userdata" then
-            value = "internal error"
-        end
-        return false, value
+local function text_of(problem)
+    if type(problem) == "table" and (type(problem.err) == "string" or type(problem.err) == "number") then
+        return problem.err
+    elseif type(problem) == "userdata" and problem ~= null then
+        return "internal error"
     end
-    return ok, value, ...
+    return problem
+end
+
+local function caught(ok, ...)
+    if ok then
+        return true, ...
+    end
+    return false, text_of((...))
 end
 
 function G.pcall(...)
@@ -224,10 +279,15 @@ local function handled(handler, ok, ...)
     if ok then
         return true, ...
     end
-    return false, handler((...))
+    local done, told_by_it = pcall(handler, (...))
+    return false, done and told_by_it or not done and "error in error handling" or nil
 end
 
-function G.xpcall(body, handler)
+function G.xpcall(...)
+    if select("#", ...) < 2 then
+        blame("bad argument #2 to 'xpcall' (value expected)")
+    end
+    local body, handler = ...
     return handled(handler, pcall(body))
 end
 
@@ -290,10 +350,11 @@ end
 
 local rep = string.rep
 
-function string.rep(text, times)
+function string.rep(...)
+    local text, times = ...
     text = type(text) == "number" and tostring(text) or text
     if type(text) ~= "string" or type(times) ~= "number" and type(times) ~= "string" then
-        return rep(text, times)
+        return told("rep", pcall(rep, ...))
     end
     local room = host.room
     if text == "" then
@@ -303,19 +364,7 @@ function string.rep(text, times)
         error("not enough memory", 0)
     end
     spend(#text * math.max(tonumber(times) or 0, 0) / 10)
-    return rep(text, times)
-end
-
--- What Lua's own function gives, called by pcall; its complaints become those of whoever called.
-local function told(name, ok, ...)
-    if ok then
-        return ...
-    end
-    local problem = ...
-    if type(problem) ~= "string" or killed or problem == "not enough memory" or find(problem, ":%d+: ") then
-        error(problem, 0)
-    end
-    return blame((gsub(problem, "'%?'", "'" .. name .. "'", 1)))
+    return told("rep", pcall(rep, text, times))
 end
 
 for name, searcher in pairs(host.patterns(blame, spend, told)) do
@@ -325,11 +374,12 @@ end
 -- Those that look at every byte.
 for _, name in ipairs({ "lower", "reverse", "upper" }) do
     local own = string[name]
-    string[name] = function(text, ...)
+    string[name] = function(...)
+        local text = ...
         if type(text) == "string" then
             spend(#text)
         end
-        return told(name, pcall(own, text, ...))
+        return told(name, pcall(own, ...))
     end
 end
 
@@ -343,22 +393,23 @@ local function length(t)
     return type(t) == "table" and #t or 0
 end
 
-function table.concat(t, ...)
-    spend(10 * length(t))
-    return told("concat", pcall(concat, t, ...))
+function table.concat(...)
+    spend(10 * length((...)))
+    return told("concat", pcall(concat, ...))
 end
 
-function table.insert(t, ...)
+function table.insert(...)
+    local t = ...
     no_faces(t)
-    if select("#", ...) > 1 then
+    if select("#", ...) > 2 then
         spend(length(t))
     end
-    return told("insert", pcall(insert, t, ...))
+    return told("insert", pcall(insert, ...))
 end
 
-function table.remove(t, ...)
-    spend(length(t))
-    return told("remove", pcall(remove, t, ...))
+function table.remove(...)
+    spend(length((...)))
+    return told("remove", pcall(remove, ...))
 end
 
 -- Sorting in C may take the square of what it should take: it is left to C when that is not long. Else it compares here,
@@ -396,8 +447,8 @@ function table.foreach(t, visit)
     return foreach(behind[t] or t, visit)
 end
 
-function coroutine.create(body)
-    local thread = create(body)
+function coroutine.create(...)
+    local thread = told("create", pcall(create, ...))
     watch_thread(thread)
     return thread
 end
@@ -408,18 +459,23 @@ local RESUME = BUDGET / 100
 
 function coroutine.resume(thread, ...)
     spend(RESUME)
+    if type(thread) ~= "thread" then
+        blame("bad argument #1 to 'resume' (coroutine expected)")
+    end
     return resume(thread, ...)
 end
 
+-- What has left a coroutine says also where it was resumed.
 local function passed_on(ok, ...)
     if not ok then
-        error((...), 0)
+        local problem = ...
+        error(problem, (killed or problem == "not enough memory") and 0 or 3)
     end
     return ...
 end
 
-function coroutine.wrap(body)
-    local thread = create(body)
+function coroutine.wrap(...)
+    local thread = told("wrap", pcall(create, ...))
     watch_thread(thread)
     return function(...)
         spend(RESUME)
@@ -477,7 +533,7 @@ function math.random(m, n)
 end
 
 for _, name in ipairs({ "string", "table", "math", "coroutine" }) do
-    G[name] = face(_G[name])
+    G[name] = name == "string" and string_face or face(_G[name])
 end
 
 -- redis -------------------------------------------------------------------------------------------------------------
@@ -582,7 +638,7 @@ local function reply_maker(field, first)
     return function(...)
         local text = ...
         if select("#", ...) ~= 1 or type(text) ~= "string" then
-            return { err = "ERR wrong number or type of arguments", ignore_error_stats_update = true }
+            return { err = "ERR wrong number or type of arguments" }
         end
         if field == "err" then
             if byte(text, 1) == 45 then
@@ -637,8 +693,17 @@ G.struct = face({
 
 local protocol = 2
 
-local one_line = function(text)
+local function one_line(text)
     return (gsub(text, "[\r\n]", " "))
+end
+
+-- Statuses and errors end where C's strings do.
+local function c_string(text)
+    return (gsub(text, "%z.*", ""))
+end
+
+local function error_line(text)
+    return one_line((gsub(c_string(text), "[\r\n]+$", "")))
 end
 
 local encode
@@ -648,13 +713,6 @@ local function bulk(text)
 end
 
 local function double(number)
-    if number ~= number then
-        return "nan"
-    elseif number == math.huge then
-        return "inf"
-    elseif number == -math.huge then
-        return "-inf"
-    end
     return format("%.17g", number)
 end
 
@@ -690,12 +748,12 @@ local function encode_table(out, value, depth)
     end
     local field = rawget(value, "err")
     if type(field) == "string" then
-        out[#out + 1] = "-" .. one_line(field) .. "\r\n"
+        out[#out + 1] = "-" .. error_line(field) .. "\r\n"
         return
     end
     field = rawget(value, "ok")
     if type(field) == "string" then
-        out[#out + 1] = "+" .. one_line(field) .. "\r\n"
+        out[#out + 1] = "+" .. one_line(c_string(field)) .. "\r\n"
         return
     end
     field = rawget(value, "double")
@@ -713,7 +771,7 @@ local function encode_table(out, value, depth)
     end
     field = rawget(value, "big_number")
     if type(field) == "string" then
-        out[#out + 1] = protocol == 3 and "(" .. one_line(field) .. "\r\n" or bulk(field)
+        out[#out + 1] = protocol == 3 and "(" .. one_line(field) .. "\r\n" or bulk(one_line(field))
         return
     end
     field = rawget(value, "verbatim_string")
@@ -791,11 +849,11 @@ local function outcome(ok, value)
         elseif kind == "table" then
             local text = rawget(value, "err")
             if type(text) == "string" then
-                return text, FAILED, rawget(value, "ignore_error_stats_update") and true or false
+                return error_line(text), FAILED, rawget(value, "ignore_error_stats_update") and true or false
             end
             text = rawget(value, "ok")
             if type(text) == "string" then
-                return text, STATUS
+                return one_line(c_string(text)), STATUS
             end
             local out = {}
             encode(out, value, 0)
@@ -807,7 +865,7 @@ local function outcome(ok, value)
     end
     if type(value) == "table" then
         local counted = rawget(value, "ignore_error_stats_update") and true or false
-        return value.err, FAILED, counted, source, line
+        return c_string(value.err), FAILED, counted, source, line
     end
     return "ERR " .. tostring(value), FAILED, false
 end
