@@ -725,7 +725,10 @@ ENDLESS = {
     "capital letters": "local a = ('x'):rep(2e7) while true do a:upper() end",
     "letters in quotes": "local a = ('x'):rep(1e7) while true do string.format('%q', a) end",
     "a long text again and again": "while true do ('x'):rep(5e7) end",
-    "things moved": "local t = {} for i = 1, 1e6 do t[i] = '' end while true do table.insert(t, 1, '') table.remove(t, 1) end",
+    "things moved": """
+        local t = {} for i = 1, 1e6 do t[i] = '' end
+        while true do table.insert(t, 1, '') table.remove(t, 1) end
+    """,
     "nothing put together": "local t = {} for i = 1, 1e6 do t[i] = '' end while true do table.concat(t) end",
     "garbage collected": "local t = {} for i = 1, 1e6 do t[i] = {} end while true do collectgarbage() end",
     "code compiled": "local s = ('x = 1 '):rep(1e4) while true do loadstring(s) end",
