@@ -109,6 +109,15 @@ return redis.call('config', 'get', 'x')
 return redis.call('client', 'id')
 return redis.call('object', 'help')[1] ~= nil
 return redis.call('object', 'nothing')
+return {err='E x\\nin lines\\r\\n'}
+return {{err='\\nE x\\r\\n'}, {ok='a\\0b'}, {err='E\\0x'}}
+return {ok='a\\0b'}
+return {double=0/0}
+return {double=-(0/0)}
+redis.setresp(3) return {big_number='1\\n2'}
+return redis.call('echo', 0/0)
+return redis.call('echo', -(0/0))
+redis.setresp(3) return type(redis.call('command', 'info', 'get')[1][9])
 """.strip().splitlines()
 
 ERRORS = """
@@ -257,6 +266,53 @@ local r = {} for w in ('one two'):gmatch('%a+') do r[#r + 1] = w end return r
 return ('x'):find('[')
 return ('x'):find('%')
 return ('x'):rep(3)
+return select('#', pcall(function() end))
+local ok, e = pcall(error, {err=5}) return type(e)
+return {pcall(function() error('x', 3) end)}
+error('x', 3)
+return {pcall(error, 'x', 2)}
+local ok, e = pcall(error, 'x', 1) return e
+local function f() error('x', 2) end f()
+return {xpcall(function() error('x') end, function(e) return nothing end)}
+return xpcall(function() end)
+return _G[{}]
+return _G[true]
+return _G[5]
+return tostring(getmetatable('').__index == string)
+coroutine.wrap(function() error('x') end)()
+coroutine.wrap(function() error('x', 0) end)()
+coroutine.wrap(function() return nothing end)()
+return coroutine.resume(1)
+return coroutine.create(1)
+return setmetatable(1, {})
+return setmetatable({}, 1)
+return rawset(1, 2, 3)
+return rawget(1, 2)
+return next(1)
+return pairs(1)
+return string.rep()
+return string.rep('x', {})
+return string.upper()
+return string.format('%d', 'x')
+return table.concat(1)
+return table.concat({1, {}})
+return table.insert(1, 2)
+return table.insert({})
+return table.remove(1)
+return table.sort(1)
+return table.sort({1, 'x'})
+local t = {3, 1, 2} table.sort(t, function(a, b) return a > b end) return t
+local t = {} for i = 1, 20000 do t[i] = i * 7919 % 20011 end table.sort(t) return {t[1], t[2], t[20000]}
+local t = {'b', ('x'):rep(2000), 'a', ('x'):rep(2001)} table.sort(t) return {t[1], t[2], #t[3], #t[4]}
+local n = 0 for k in pairs(redis.error_reply()) do n = n + 1 end return n
+return redis.log('2', 'x')
+return redis.log('x', 'x')
+return tostring(cjson.null) .. type(getmetatable(cjson.null))
+return loadstring('error(1)', '=a name')()
+return loadstring('error(1)', '@a name')()
+return loadstring('error(1)')()
+return ('a.b'):find('.', 1, true)
+return #(('x'):rep(3000):gsub('x+', 'yy'))
 """.strip().splitlines()
 
 LIBRARIES = """
@@ -394,6 +450,62 @@ return {struct.unpack('I4', 'abc')}
 return {struct.unpack('B', 'abc', 2)}
 return {struct.unpack('B', 'abc', 0)}
 return struct.size('bi4') .. struct.size('!bi4') .. struct.size('!8bd')
+local c = cjson.new() return {c.encode_max_depth('3'), c.decode_max_depth(1.5), c.encode_number_precision(2^33 + 3)}
+return cjson.encode_max_depth(1, 2)
+return cjson.encode_max_depth(0)
+return cjson.encode_sparse_array(true, false)
+return cjson.encode_sparse_array(true, 1, 2, 3)
+return cjson.encode_sparse_array('x')
+return cjson.encode_invalid_numbers({})
+return cjson.encode_invalid_numbers(5)
+return cjson.decode_invalid_numbers('null')
+return cjson.encode_keep_buffer(true, 1)
+return cjson.encode({[2^40]='a'})
+return cjson.decode('{"\\x": 1}')
+return cjson.decode('{"a')
+return cjson.decode('[1,{"a":1,"\\u12"}]')
+return cjson.decode('-')
+return cjson.decode('[-x]')
+return cjson.decode('.5')
+return tostring(cjson.decode('1.')) .. tostring(cjson.decode('-.5')) .. tostring(cjson.decode('+1'))
+return tostring(cjson.decode('0x1.8p1')) .. tostring(cjson.decode('-0x10')) .. tostring(cjson.decode('1e400'))
+return tostring(cjson.decode('-nan')) .. tostring(cjson.decode('nan(1)')) .. tostring(cjson.decode('-infinity'))
+local c = cjson.new() c.decode_invalid_numbers(false) return c.decode('[01]')
+local c = cjson.new() c.decode_invalid_numbers(false) return c.decode('nan')
+local c = cjson.new() c.decode_invalid_numbers(false) return c.decode('-inf')
+return cjson.decode('1\0')
+return cjson.decode('\0')
+return cmsgpack.pack(0/0, -(0/0), 5e-324, 2^-149, 2^-126, 1e-45)
+return {cmsgpack.unpack('\207\255\255\255\255\255\255\255\254')}
+return cmsgpack.unpack('\196\1x')
+return cmsgpack.unpack('\129\192\1')
+return cmsgpack.unpack('\129\202\127\192\0\0\1')
+return cmsgpack.unpack('\221\255\255\255\255\1')
+return tostring(cmsgpack.unpack('\202\127\192\0\0')) .. tostring(cmsgpack.unpack('\203\255\248\0\0\0\0\0\0'))
+return #cmsgpack.unpack(('\145'):rep(1000) .. '\1')
+return {cmsgpack.unpack_limit('\1\2\3', 0)}
+return {cmsgpack.unpack_limit('\1\2\3', 0, 1)}
+return {cmsgpack.unpack_limit('\1\2\3', '1', 1.7)}
+return cmsgpack.unpack_limit('\1', nil)
+return cmsgpack.unpack_limit('\1')
+return cmsgpack.unpack_one('\1', 2^40)
+return bit.tobit(2^52 + 1) .. bit.tobit(1e300) .. bit.tobit(123456789012345678) .. bit.tobit(1/0)
+return bit.band('0x10', ' 17 ') .. bit.bor('1e2', 'inf')
+return bit.bor('1_0')
+return bit.bor(1, redis.call)
+return bit.bor(1, {}, 'x')
+return bit.rshift(cjson.null)
+return struct.pack('=i', 1)
+return struct.pack('i2\0y', 1)
+return struct.pack('i3', 1e300) .. struct.pack('l', 2^64) .. struct.pack('l', -2^65) .. struct.pack('L', 0/0)
+return struct.pack('b', redis.call)
+return struct.size('!4bi3') .. struct.size('e5') .. struct.size('!2i7b')
+return {struct.unpack('i9', '\200\1\1\1\1\1\1\1\1'), struct.unpack('i16', ('\255'):rep(16))}
+return struct.unpack('b', 'abc', -1)
+return struct.unpack('y', 'abc', 9)
+return {struct.unpack('', 'abc', -5)}
+return {struct.unpack('sc0', '2\0abc')}
+return struct.unpack('i33', 'abc', 9)
 return struct.size('s')
 return struct.size('c0')
 """.strip().splitlines()
@@ -595,6 +707,41 @@ ENDLESS = {
         local t = {} for i = 1, 1e5 do t[i] = i end
         while true do pcall(table.sort, t, function() return true end) end
     """,
+    "code with a name of ours": """
+        loadstring('while true do pcall(function() while true do end end) end', '=perdure:sandbox')()
+    """,
+    "coroutines that resume others": """
+        local function spin(depth)
+            for i = 1, depth == 0 and 20000 or 2500 do
+                if depth > 0 then coroutine.wrap(spin)(depth - 1) end
+            end
+        end
+        while true do pcall(spin, 4) end
+    """,
+    "texts that are compared": """
+        local a = ('x'):rep(2e6) local b = a .. 'b' a = a .. 'a'
+        while true do local c = a < b end
+    """,
+    "capital letters": "local a = ('x'):rep(2e7) while true do a:upper() end",
+    "letters in quotes": "local a = ('x'):rep(1e7) while true do string.format('%q', a) end",
+    "a long text again and again": "while true do ('x'):rep(5e7) end",
+    "things moved": """
+        local t = {} for i = 1, 1e6 do t[i] = '' end
+        while true do table.insert(t, 1, '') table.remove(t, 1) end
+    """,
+    "nothing put together": "local t = {} for i = 1, 1e6 do t[i] = '' end while true do table.concat(t) end",
+    "garbage collected": "local t = {} for i = 1, 1e6 do t[i] = {} end while true do collectgarbage() end",
+    "code compiled": "local s = ('x = 1 '):rep(1e4) while true do loadstring(s) end",
+    "digests": "local a = ('x'):rep(2e7) while true do redis.sha1hex(a) end",
+    "replacements": "local a = ('x'):rep(2e6) while true do a:gsub('x', 'y') end",
+    "a replacement longer than what it is for": "return (('x'):rep(1e6)):gsub('x(y-)', ('%1'):rep(1e6))",
+    "a pattern as long as its subject": "return (('x'):rep(5e6)):find(('.'):rep(1e6) .. 'y')",
+    "a text sought in a longer one": "return (('x'):rep(4e7)):find(('x'):rep(2e7) .. 'y', 1, true)",
+    "long texts sorted": """
+        local a = ('x'):rep(5e6) local all = {a .. 'a', a .. 'b', a .. 'c'}
+        local t = {} for i = 1, 1e5 do t[i] = all[i % 3 + 1] end
+        table.sort(t)
+    """,
     "JSON again and again": """
         local t = {} for i = 1, 1000 do t[i] = {i} end
         while true do cjson.decode(cjson.encode(t)) end
@@ -660,12 +807,42 @@ BOMBS = {
     "a pattern too complex": "return ('x'):find(('a?'):rep(200000))",
     "a reply that holds itself": "local t = {} t[1] = t return t",
     "a table of tables": "local t = {} for i = 1, 300 do t = {t} end return t",
+    "many results of struct": "return select('#', struct.unpack(('b'):rep(10000), ('a'):rep(10000)))",
+    "a long format": "return #struct.pack(('x'):rep(1e7))",
     "many results": "return {unpack({}, 1, 1e7)}",
     "many parameters before dots": f"""
         local function f({", ".join(f"p{n}" for n in range(100))}, ...) return 1 end
         return coroutine.wrap(function() return f() end)()
     """,
 }
+
+
+COSTLY = {
+    "long arguments": "local a, t = ('x'):rep(1e6), {} for i = 1, 900 do t[i] = a end return redis.call('del', unpack(t))",
+    "long arguments behind a nil": """
+        local a, t = ('x'):rep(1e6), {} for i = 1, 900 do t[i] = a end
+        return redis.pcall('del', 1, 2, 3, 4, 5, nil, nil, unpack(t))
+    """,
+    "long arguments of struct": """
+        local a, t = ('x'):rep(1e6), {} for i = 1, 900 do t[i] = a end
+        return #struct.pack(('s'):rep(900), unpack(t))
+    """,
+    "long arguments of sha1hex": """
+        local a, t = ('x'):rep(1e6), {} for i = 1, 900 do t[i] = a end return redis.sha1hex(unpack(t))
+    """,
+}
+
+
+@pytest.mark.parametrize("name", COSTLY)
+def test_long_arguments_count_as_memory(name: str, perdure: RealRedis) -> None:
+    assert "not enough memory" in str(perdure.ask("EVAL", COSTLY[name], 0))
+
+
+def test_patterns_that_are_remembered_are_short(perdure: RealRedis) -> None:
+    before = int(perdure.ask("INFO", "memory").partition(b"used_memory_lua:")[2].split()[0])
+    for number in range(20):
+        perdure.ask("EVAL", "return ('x'):find(ARGV[1])", 0, b"a" * 200_000 + b"%d" % number)
+    assert int(perdure.ask("INFO", "memory").partition(b"used_memory_lua:")[2].split()[0]) < before + 1_000_000
 
 
 @pytest.mark.parametrize("name", BOMBS)
@@ -739,7 +916,12 @@ def test_the_slow_matcher_does_what_luas_own_does(seed: int) -> None:
             end
             return told(pcall(string[name], ...)), told(pcall(slow[name], ...))
         end""",
-        lua.compile(source)(lua.globals()[b"error"], 0),
+        lua.compile(source)(
+            lua.globals()[b"error"],
+            lua.eval(b"function(steps) end"),
+            lua.eval(b"function(name, ok, ...) if ok then return ... end error((...), 0) end"),
+            0,
+        ),
     )
     random = Random(seed)
     items = [b"a", b"b", b".", b"%a", b"%d", b"[ab]", b"[^a]", b"%s", b"[%w_]", b"%%", b"x"]

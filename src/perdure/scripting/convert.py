@@ -84,7 +84,10 @@ def _map(items: Sequence[Any], protocol: int) -> Any:
 
 
 def _set(items: Sequence[Any], protocol: int) -> Any:
-    return _items(items, protocol) if protocol == 2 else {b"set": dict.fromkeys(_items(items, protocol), True)}
+    members = _items(items, protocol)
+    if protocol == 2 or any(isinstance(member, (dict, list)) for member in members):  # no keys of a dict: COMMAND INFO
+        return members
+    return {b"set": dict.fromkeys(members, True)}
 
 
 def _pairs(items: Sequence[Any], protocol: int) -> Any:

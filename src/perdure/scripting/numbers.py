@@ -4,7 +4,7 @@ Errors are `Complaint`s: the sandbox raises their text in the script, at the lin
 
 `bit`: numbers are rounded and taken modulo 2^32; results are signed. `struct`: a format is read character by character,
 
-    < > =   little endian, big endian, the machine's            x        a byte of padding
+    < >     little endian, big endian                           x        a byte of padding
     !n      align numbers to n bytes at most                    b h i l  integers of 1, 2, 4, 8 bytes (B H I L T unsigned)
     in In   integers of n bytes                                 f d      floats of 4 and 8 bytes
     s       a string and a zero byte                            cn       n bytes; c0: as many as the string has, or
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import struct
 from collections.abc import Callable, Iterator
 from functools import reduce, wraps
@@ -26,10 +27,27 @@ from perdure.scripting.bytecode import Unsafe
 log = logging.getLogger("perdure")
 
 WORD: Final = 0xFFFFFFFF
+LONG: Final = 0xFFFFFFFFFFFFFFFF
+LIKE_A_NUMBER: Final = re.compile(
+    rb"[ \t\n\v\f\r]*([-+]?(?:(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|inf(?:inity)?|nan"
+    rb"|(0x(?:[\da-f]+\.?[\da-f]*|\.[\da-f]+)(?:p[-+]?\d+)?)))[ \t\n\v\f\r]*(?:\0|\Z)",
+    re.IGNORECASE,
+).match
 INTEGER_MAX: Final = 32
 """Bytes of the longest integer of `struct`."""
 TOO_SHORT: Final = "bad argument #2 to 'unpack' (data string too short)"
 SIZE_MAX: Final = (1 << 31) - 1
+FORMAT_MAX: Final = 20_000
+"""Characters of a format: reading them cannot be interrupted."""
+RESULTS_MAX: Final = 7000
+"""So many fit on Lua's stack."""
+
+
+TYPES: Final = {
+    "NoneType": "nil", "bool": "boolean", "bytes": "string", "float": "number", "int": "number", "_LuaFunction": "function",
+    "_LuaCoroutineFunction": "thread", "_LuaTable": "table", "_LuaThread": "thread",
+}  # fmt: skip
+"""Lua's names of types, by those that their values have in Python."""
 
 
 class Complaint(Exception):
@@ -58,12 +76,22 @@ def number(args: tuple[Any, ...], at: int, name: str) -> int | float:
     if type(value) is int or type(value) is float:
         return value
     if type(value) is bytes:
-        try:
-            return float(value)
-        except ValueError:
-            pass
+        read = read_number(value)
+        if read is not None:
+            return read
     got = "no value" if at >= len(args) else lua_type(value)
     raise Complaint(f"bad argument #{at + 1} to '{name}' (number expected, got {got})")
+
+
+def read_number(value: bytes) -> float | None:
+    """The number that Lua sees in a string: as strtod does, up to a zero byte."""
+    found = LIKE_A_NUMBER(value)
+    if found is None:
+        return None
+    try:
+        return float.fromhex(found[1].decode()) if found[2] else float(found[1])
+    except OverflowError:
+        return math.inf
 
 
 def text(args: tuple[Any, ...], at: int, name: str) -> bytes:
@@ -72,14 +100,13 @@ def text(args: tuple[Any, ...], at: int, name: str) -> bytes:
     if type(value) is bytes:
         return value
     if type(value) is int or type(value) is float:
-        return b"%.14g" % value
+        return b"%.14g" % value if value == value or math.copysign(1, value) > 0 else b"-nan"
     got = "no value" if at >= len(args) else lua_type(value)
     raise Complaint(f"bad argument #{at + 1} to '{name}' (string expected, got {got})")
 
 
 def lua_type(value: Any) -> str:
-    names = {bytes: "string", int: "number", float: "number", bool: "boolean", type(None): "nil"}
-    return names.get(type(value), "table")
+    return TYPES.get(type(value).__name__, "userdata")
 
 
 def whole(value: int | float) -> int:
@@ -90,12 +117,16 @@ def whole(value: int | float) -> int:
 # -- bit -----------------------------------------------------------------------------------------------------------
 
 
+ROUNDING: Final = 6755399441055744.0
+"""2^52 + 2^51: the sum of a number and this has its integer in the lower bits."""
+
+
 def word(args: tuple[Any, ...], at: int, name: str) -> int:
-    """The argument at this place, modulo 2^32."""
+    """The argument at this place, modulo 2^32. What is beyond 2^51 loses bits, as in the library of C."""
     value = number(args, at, name)
-    if type(value) is float:
-        value = round(value) if math.isfinite(value) else 0
-    return int(value) & WORD
+    if type(value) is int and abs(value) < 1 << 51:
+        return value & WORD
+    return int.from_bytes(struct.pack("<d", value + ROUNDING)[:4], "little")
 
 
 def signed(value: int) -> int:
@@ -105,7 +136,8 @@ def signed(value: int) -> int:
 
 def folding(name: str, fold: Callable[[int, int], int]) -> Callable[..., int]:
     def call(*args: Any) -> int:
-        return signed(reduce(fold, [word(args, at, name) for at in range(max(len(args), 1))]))
+        words = [word(args, at, name) for at in (0, *range(len(args) - 1, 0, -1))]
+        return signed(reduce(fold, words))
 
     return call
 
@@ -161,12 +193,17 @@ class Item:
 
 
 class Format:
-    """Reads a format; what its items are aligned to depends on `offset`, which the caller keeps."""
+    """Reads a format; what its items are aligned to depends on `offset`, which the caller keeps. There is nothing behind
+    `end`."""
 
     def __init__(self, args: tuple[Any, ...], name: str) -> None:
-        self._text = text(args, 0, name).decode("latin-1")
+        written, _, _ = text(args, 0, name).partition(b"\0")
+        if len(written) > FORMAT_MAX:
+            raise Complaint("format too long")
+        self._text = written.decode("latin-1")
         self._name = name
         self.offset = 0
+        self.end: int | float = math.inf
 
     def __iter__(self) -> Iterator[Item]:
         little, alignment, at = True, 1, 0
@@ -182,7 +219,11 @@ class Format:
             given = int(digits[:12]) if digits else -1
             if given > SIZE_MAX:
                 raise Complaint("integral size overflow")
-            if code in "<>=":
+            if code in "iI" and given > INTEGER_MAX:
+                raise Complaint(f"integral size {given} is larger than limit of {INTEGER_MAX}")
+            if self.offset > self.end:
+                raise Complaint(TOO_SHORT)
+            if code in "<>":
                 little = code != ">"
             elif code == "!":
                 alignment = 8 if given < 0 else given
@@ -194,12 +235,10 @@ class Format:
                 yield Item(code, 1 if given < 0 else given, 0, little)
             elif code in SIZES:
                 size = SIZES[code] if given < 0 else given
-                if code in "iI" and size > INTEGER_MAX:
-                    raise Complaint(f"integral size {size} is larger than limit of {INTEGER_MAX}")
                 step = min(size, alignment)
-                padding = -self.offset % step if step > 1 else 0
+                padding = step - (self.offset & (step - 1)) & (step - 1) if step > 1 else 0
                 yield Item(code, size, padding, little)
-            elif code != " ":
+            elif code != " " and not (self._name == "size" and code.isalnum() and code.isascii()):
                 raise Complaint(f"bad argument #1 to '{self._name}' (invalid format option '{code}')")
 
 
@@ -226,11 +265,18 @@ def pack(*args: Any) -> bytes:
             out += packed_float(number(args, at, "pack"), code, item.little)
             at += 1
         else:
-            bits = whole(number(args, at, "pack")) & ((1 << 64) - 1) & ((1 << 8 * item.size) - 1)
+            bits = long_word(number(args, at, "pack")) & ((1 << 8 * item.size) - 1)
             out += bits.to_bytes(item.size, "little" if item.little else "big")
             at += 1
         form.offset = len(out)
     return bytes(out)
+
+
+def long_word(value: int | float) -> int:
+    """A number as 64 bits, as C converts it: what is too large for them is 0, what is too small or none the least."""
+    if value != value or value < -(2.0**63):
+        return 1 << 63
+    return int(value) & LONG if value < 2.0**64 else 0
 
 
 def packed_float(value: int | float, code: str, little: bool) -> bytes:
@@ -246,9 +292,10 @@ def unpack(*args: Any) -> tuple[Any, ...]:
     form = Format(args, "unpack")
     data = text(args, 1, "unpack")
     first = whole(number(args, 2, "unpack")) if len(args) > 2 and args[2] is not None else 1
-    if first < 1:
+    if not first:
         raise Complaint("bad argument #3 to 'unpack' (offset must be 1 or greater)")
-    at = form.offset = first - 1
+    at = form.offset = first - 1 & LONG
+    form.end = len(data)
     found: list[Any] = []
     for item in form:
         at += item.padding
@@ -256,9 +303,11 @@ def unpack(*args: Any) -> tuple[Any, ...]:
         if at + size > len(data):
             raise Complaint(TOO_SHORT)
         if code == "c" and not size:
-            if not found or not isinstance(found[-1], (int, float)):
+            before = found.pop() if found else None
+            read = read_number(before) if type(before) is bytes else before
+            if read is None:
                 raise Complaint("format 'c0' needs a previous size")
-            size = whole(found.pop())
+            size = whole(read)
             if size < 0 or at + size > len(data):
                 raise Complaint(TOO_SHORT)
         if code == "s":
@@ -275,16 +324,20 @@ def unpack(*args: Any) -> tuple[Any, ...]:
             found.append(unpacked_integer(data[at : at + size], item))
         at += size
         form.offset = at
-    found.append(at + 1)
+    found.append(float(((at + 1 & LONG) ^ 1 << 63) - (1 << 63)))
+    if len(found) > RESULTS_MAX:
+        raise Complaint("too many results to unpack")
     return tuple(found)
 
 
 def unpacked_integer(raw: bytes, item: Item) -> float:
-    value = int.from_bytes(raw, "little" if item.little else "big") & ((1 << 64) - 1)
+    value = int.from_bytes(raw, "little" if item.little else "big") & LONG
     if item.code.islower():
-        bits = min(8 * item.size, 64)
-        if bits and value >> (bits - 1):
-            value -= 1 << bits
+        sign = -1 << (8 * item.size - 1) % 64 & LONG  # of more than 8 bytes C takes this bit, too
+        if value & sign:
+            value |= sign
+        if value >> 63:
+            value -= 1 << 64
     return float(value)
 
 

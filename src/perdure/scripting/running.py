@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +18,7 @@ from perdure.errors import CountedError, ReplyError
 from perdure.registry import REDIS_VERSION
 from perdure.resp import Raw, Reply
 from perdure.scripting.convert import ENCODED, FAILED, OK, STATUS, to_lua
+from perdure.scripting.numbers import read_number
 from perdure.scripting.sandbox import INTERNAL, NO_MEMORY, LuaError, OutOfMemory, Sandbox
 from perdure.session import Argv, Session
 
@@ -295,7 +297,7 @@ class Stage:
     def log(self, *args: Any) -> Any:
         if len(args) < 2:
             return b"ERR redis.log() requires two arguments or more.", FAILED
-        level = args[0]
+        level = read_number(args[0]) if type(args[0]) is bytes else args[0]
         if type(level) is not int and type(level) is not float:
             return b"ERR First argument must be a number (log level).", FAILED
         if not 0 <= level < len(LEVELS):
@@ -349,7 +351,7 @@ def as_argument(value: Any) -> bytes | None:
     if type(value) is int:
         return b"%d" % value if abs(value) < 10**17 else b"%.17g" % value
     if type(value) is float:
-        return b"-nan" if value != value else b"%.17g" % value
+        return b"%.17g" % value if value == value or math.copysign(1, value) > 0 else b"-nan"
     return None
 
 

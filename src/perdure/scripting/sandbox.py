@@ -27,8 +27,9 @@ INTERNAL: Final = b"ERR internal error, see the server's log"
 NO_MEMORY: Final = b"ERR not enough memory"
 NO_LIMIT: Final = 1 << 40
 MARGIN: Final = 1 << 20
-PERIOD: Final = 100_000
-"""Instructions of the interpreter between two looks at the clock: about a millisecond."""
+PERIOD: Final = 1000
+"""Instructions of the interpreter between two calls of the hook, each hundredth of which looks at the clock: about every
+millisecond."""
 
 
 class BadScript(Exception):

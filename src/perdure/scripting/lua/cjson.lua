@@ -6,6 +6,8 @@ local byte, char, find, format, gsub, sub, floor, huge, concat, type, next, tonu
     string.byte, string.char, string.find, string.format, string.gsub, string.sub, math.floor, math.huge, table.concat,
     type, next, tonumber, tostring, select
 
+local INT_MAX = 2147483647
+
 local ESCAPES = { ['"'] = '\\"', ["\\"] = "\\\\", ["/"] = "\\/", ["\127"] = "\\u007f" }
 for code = 0, 31 do
     ESCAPES[char(code)] = format("\\u%04x", code)
@@ -43,7 +45,7 @@ local function array_length(config, t)
         end
         count = count + 1
         if key > largest then
-            largest = key
+            largest = key <= INT_MAX and key or -INT_MAX - 1 -- what does not fit C's int
         end
     end
     if config.sparse_ratio > 0 and largest > count * config.sparse_ratio and largest > config.sparse_safe then
@@ -108,6 +110,7 @@ end
 -- decoding ----------------------------------------------------------------------------------------------------------
 
 local TOKENS = {
+    ["\0"] = "T_END",
     ["{"] = "T_OBJ_BEGIN", ["}"] = "T_OBJ_END", ["["] = "T_ARR_BEGIN", ["]"] = "T_ARR_END", [":"] = "T_COLON",
     [","] = "T_COMMA", [""] = "T_END",
 }
@@ -115,25 +118,29 @@ local TOKENS = {
 local decode_value, decode_string, decode_number
 
 -- What stands at a position, for an error message.
-local function found_at(config, text, at)
+local function found_at(what, config, text, at)
     local c = sub(text, at, at)
     if TOKENS[c] then
         return TOKENS[c]
     elseif c == '"' then
-        decode_string(text, at)
+        decode_string(text, at, what)
         return "T_STRING"
     elseif sub(text, at, at + 3) == "null" then
         return "T_NULL"
     elseif sub(text, at, at + 3) == "true" or sub(text, at, at + 4) == "false" then
         return "T_BOOLEAN"
-    elseif decode_number(config, text, at) then
+    elseif decode_number(config, text, at, what) then
         return "T_NUMBER"
     end
     return "invalid token"
 end
 
+local function bad_token(what, problem, at)
+    blame("Expected " .. what .. " but found " .. problem .. " at character " .. at)
+end
+
 local function expected(what, config, text, at)
-    blame("Expected " .. what .. " but found " .. found_at(config, text, at) .. " at character " .. at)
+    bad_token(what, found_at(what, config, text, at), at)
 end
 
 local function utf8(code)
@@ -149,31 +156,28 @@ local function utf8(code)
     )
 end
 
-local function bad_string(problem, at)
-    blame("Expected value but found " .. problem .. " at character " .. at)
-end
-
 local function hex_at(text, at)
     local digits = sub(text, at, at + 3)
     return find(digits, "^%x%x%x%x$") and tonumber(digits, 16) or nil
 end
 
-local function unicode_at(text, at)
+local function unicode_at(text, at, what)
     local code = hex_at(text, at + 2)
     if not code or code >= 0xDC00 and code < 0xE000 then
-        bad_string("invalid unicode escape code", at)
+        bad_token(what, "invalid unicode escape code", at)
     end
     if code < 0xD800 or code >= 0xDC00 then
         return utf8(code), at + 6
     end
     local low = sub(text, at + 6, at + 7) == "\\u" and hex_at(text, at + 8)
     if not low or low < 0xDC00 or low >= 0xE000 then
-        bad_string("invalid unicode escape code", at)
+        bad_token(what, "invalid unicode escape code", at)
     end
     return utf8(0x10000 + (code - 0xD800) * 0x400 + low - 0xDC00), at + 12
 end
 
-function decode_string(text, start)
+-- A string, and the position behind it; `what` was expected there.
+function decode_string(text, start, what)
     local at = find(text, '["\\%z]', start + 1)
     if at and byte(text, at) == 34 then
         return sub(text, start + 1, at - 1), at + 1
@@ -182,7 +186,7 @@ function decode_string(text, start)
     while true do
         local c = at and byte(text, at)
         if not c or c == 0 then
-            bad_string("unexpected end of string", at or #text + 1)
+            bad_token(what, "unexpected end of string", at or #text + 1)
         end
         out[#out + 1] = sub(text, from, at - 1)
         if c == 34 then
@@ -190,10 +194,10 @@ function decode_string(text, start)
         end
         local escaped = sub(text, at + 1, at + 1)
         if escaped == "u" then
-            out[#out + 1], from = unicode_at(text, at)
+            out[#out + 1], from = unicode_at(text, at, what)
         else
             if not PLAIN[escaped] then
-                bad_string("invalid escape code", at)
+                bad_token(what, "invalid escape code", at)
             end
             out[#out + 1], from = PLAIN[escaped], at + 2
         end
@@ -201,36 +205,67 @@ function decode_string(text, start)
     end
 end
 
--- The number at a position and the position behind it; nil when there is none.
-function decode_number(config, text, at)
-    local _, stop = find(text, "^-?%d+%.?%d*[eE][-+]?%d+", at)
+-- What strtod of C reads at a position, and the position behind it; nil when that is no number.
+local function read_number(text, at)
+    local sign = byte(text, at) == 45 and -1 or 1
+    local from = find(text, "^[-+]", at) and at + 1 or at
+    local _, stop = find(text, "^0[xX]%x+%.?%x*", from)
     if not stop then
-        _, stop = find(text, "^-?%d+%.?%d*", at)
-    end
-    if config.decode_invalid then
-        local _, other = find(text, "^[-+]?0[xX]%x+", at)
-        if other then
-            return tonumber(sub(text, at, other)) or -tonumber(sub(text, at + 1, other)), other + 1
-        end
-        _, other = find(text, "^[-+]?[iI][nN][fF]", at)
-        if other then
-            local _, longer = find(text, "^[iI][nN][iI][tT][yY]", other + 1)
-            return byte(text, at) == 45 and -huge or huge, (longer or other) + 1
-        end
-        _, other = find(text, "^[-+]?[nN][aA][nN]", at)
-        if other then
-            return -(0 / 0), other + 1
-        end
-        if not stop then
-            _, stop = find(text, "^[-+]?%d*%.?%d+", at)
-        end
-    elseif stop and find(text, "^-?0%d", at) then
-        blame("Expected value but found invalid number at character " .. at)
+        _, stop = find(text, "^0[xX]%.%x+", from)
     end
     if stop then
-        return tonumber(sub(text, at, stop)), stop + 1
+        local _, longer = find(text, "^[pP][-+]?%d+", stop + 1)
+        stop = longer or stop
+    else
+        _, stop = find(text, "^%d+%.?%d*", from)
+        if not stop then
+            _, stop = find(text, "^%.%d+", from)
+        end
+        if stop then
+            local _, longer = find(text, "^[eE][-+]?%d+", stop + 1)
+            stop = longer or stop
+        end
+    end
+    if stop then
+        return sign * tonumber(sub(text, from, stop)), stop + 1
+    end
+    _, stop = find(text, "^[iI][nN][fF]", from)
+    if stop then
+        local _, longer = find(text, "^[iI][nN][iI][tT][yY]", stop + 1)
+        return sign * huge, (longer or stop) + 1
+    end
+    _, stop = find(text, "^[nN][aA][nN]", from)
+    if stop then
+        local _, longer = find(text, "^%([%w_]*%)", stop + 1)
+        return sign == 1 and -(0 / 0) or 0 / 0, (longer or stop) + 1
     end
     return nil
+end
+
+-- Is it a number that JSON does not know?
+local function is_invalid_number(text, at)
+    if byte(text, at) == 43 then
+        return true
+    end
+    local from = byte(text, at) == 45 and at + 1 or at
+    return find(text, "^0[xX%d]", from) or find(text, "^[iI][nN][fF]", from) or find(text, "^[nN][aA][nN]", from)
+end
+
+-- The number at a position and the position behind it; nil when there is none; `what` was expected there.
+function decode_number(config, text, at, what)
+    local strict = not config.decode_invalid
+    if find(text, "^[-%d]", at) then
+        if strict and is_invalid_number(text, at) then
+            bad_token(what, "invalid number", at)
+        end
+    elseif strict or not find(text, "^[+iInN]", at) or not is_invalid_number(text, at) then
+        return nil
+    end
+    local number, behind = read_number(text, at)
+    if not number then
+        bad_token(what, "invalid number", at)
+    end
+    return number, behind
 end
 
 local function skip(text, at)
@@ -256,7 +291,7 @@ local function decode_object(config, text, at, depth)
             expected("object key string", config, text, at)
         end
         local key
-        key, at = decode_string(text, at)
+        key, at = decode_string(text, at, "object key string")
         at = skip(text, at)
         if byte(text, at) ~= 58 then
             expected("colon", config, text, at)
@@ -297,7 +332,7 @@ end
 function decode_value(config, text, at, depth)
     local c = byte(text, at)
     if c == 34 then
-        return decode_string(text, at)
+        return decode_string(text, at, "value")
     elseif c == 123 then
         return decode_object(config, text, at, depth + 1)
     elseif c == 91 then
@@ -309,7 +344,7 @@ function decode_value(config, text, at, depth)
     elseif c == 110 and sub(text, at, at + 3) == "null" then
         return null, at + 4
     end
-    local number, behind = decode_number(config, text, at)
+    local number, behind = decode_number(config, text, at, "value")
     if number then
         return number, behind
     end
@@ -318,16 +353,37 @@ end
 
 -- the library -------------------------------------------------------------------------------------------------------
 
+local function at_most(count, name, ...)
+    if select("#", ...) > count then
+        blame("bad argument #" .. count + 1 .. " to '" .. name .. "' (found too many arguments)")
+    end
+end
+
+-- A number as C's int, or nil when there is none.
+local function integer(value, name, position, low, high)
+    if value == nil then
+        return nil
+    end
+    local number = tonumber(value)
+    if not number then
+        blame("bad argument #" .. position .. " to '" .. name .. "' (number expected, got " .. type(value) .. ")")
+    end
+    if number ~= number or number >= 2 ^ 63 or number < -2 ^ 63 then
+        number = 0
+    end
+    number = number < 0 and -floor(-number) or floor(number)
+    number = (number + 0x80000000) % 0x100000000 - 0x80000000
+    if number < low or number > high then
+        blame("bad argument #1 to '" .. name .. "' (expected integer between " .. low .. " and " .. high .. ")")
+    end
+    return number
+end
+
 local function integer_setting(config, name, low, high)
-    return function(value)
-        if value ~= nil then
-            if not tonumber(value) then
-                blame("bad argument #1 to '" .. name .. "' (number expected, got " .. type(value) .. ")")
-            end
-            value = tonumber(value)
-            if value < low or value > high or value % 1 ~= 0 then
-                blame("bad argument #1 to '" .. name .. "' (expected integer between " .. low .. " and " .. high .. ")")
-            end
+    return function(...)
+        at_most(1, name, ...)
+        local value = integer((...), name, 1, low, high)
+        if value then
             config[name] = value
             config.number_format = "%." .. config.encode_number_precision .. "g"
             config.encode_depth, config.decode_depth = config.encode_max_depth, config.decode_max_depth
@@ -343,8 +399,20 @@ local function switch(value, allowed, name)
         return value == "on"
     elseif allowed and value == allowed then
         return value
+    elseif type(value) ~= "string" and type(value) ~= "number" then
+        blame("bad argument #1 to '" .. name .. "' (string expected, got " .. type(value) .. ")")
     end
-    return blame("bad argument #1 to '" .. name .. "' (invalid option '" .. tostring(value) .. "')")
+    return blame("bad argument #1 to '" .. name .. "' (invalid option '" .. gsub(value, "%z.*", "") .. "')")
+end
+
+local function switch_setting(config, name, field, allowed)
+    return function(...)
+        at_most(1, name, ...)
+        if (...) ~= nil then
+            config[field] = switch((...), allowed, name)
+        end
+        return config[field]
+    end
 end
 
 local function new()
@@ -375,7 +443,7 @@ local function new()
         elseif type(text) ~= "string" then
             blame("bad argument #1 to 'decode' (string expected, got " .. type(text) .. ")")
         end
-        if byte(text, 1) == 0 or byte(text, 2) == 0 then
+        if #text > 1 and (byte(text, 1) == 0 or byte(text, 2) == 0) then
             blame("JSON parser does not support UTF-16 or UTF-32")
         end
         local value, at = decode_value(config, text, skip(text, 1), 0)
@@ -394,33 +462,18 @@ local function new()
         library[name] = integer_setting(config, name, range[1], range[2])
     end
 
-    function library.encode_invalid_numbers(value)
-        if value ~= nil then
-            config.encode_invalid = switch(value, "null", "encode_invalid_numbers")
-        end
-        return config.encode_invalid
-    end
+    library.encode_invalid_numbers = switch_setting(config, "encode_invalid_numbers", "encode_invalid", "null")
+    library.decode_invalid_numbers = switch_setting(config, "decode_invalid_numbers", "decode_invalid")
+    library.encode_keep_buffer = switch_setting(config, "encode_keep_buffer", "keep_buffer")
 
-    function library.decode_invalid_numbers(value)
-        if value ~= nil then
-            config.decode_invalid = switch(value, nil, "decode_invalid_numbers")
-        end
-        return config.decode_invalid
-    end
-
-    function library.encode_keep_buffer(value)
-        if value ~= nil then
-            config.keep_buffer = switch(value, nil, "encode_keep_buffer")
-        end
-        return config.keep_buffer
-    end
-
-    function library.encode_sparse_array(convert, ratio, safe)
+    function library.encode_sparse_array(...)
+        at_most(3, "encode_sparse_array", ...)
+        local convert, ratio, safe = ...
         if convert ~= nil then
             config.sparse_convert = switch(convert, nil, "encode_sparse_array")
         end
-        config.sparse_ratio = tonumber(ratio) or config.sparse_ratio
-        config.sparse_safe = tonumber(safe) or config.sparse_safe
+        config.sparse_ratio = integer(ratio, "encode_sparse_array", 2, 0, INT_MAX) or config.sparse_ratio
+        config.sparse_safe = integer(safe, "encode_sparse_array", 3, 0, INT_MAX) or config.sparse_safe
         return config.sparse_convert, config.sparse_ratio, config.sparse_safe
     end
 

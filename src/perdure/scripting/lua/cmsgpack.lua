@@ -6,6 +6,7 @@ local blame = ...
 local byte, char, sub, floor, type, next, select, concat, huge, frexp, ldexp, unpack, tostring =
     string.byte, string.char, string.sub, math.floor, type, next, select, table.concat, math.huge, math.frexp,
     math.ldexp, unpack, tostring
+local error, tonumber = error, tonumber
 
 local DEPTH_MAX = 16
 
@@ -20,7 +21,7 @@ end
 
 local function double(number)
     if number ~= number then
-        return "\255\248\0\0\0\0\0\0"
+        return (byte(tostring(number)) == 45 and "\255" or "\127") .. "\248\0\0\0\0\0\0"
     elseif number == huge then
         return "\127\240\0\0\0\0\0\0"
     elseif number == -huge then
@@ -35,7 +36,7 @@ local function double(number)
     local mantissa, exponent = frexp(number)
     exponent = exponent + 1022
     if exponent <= 0 then
-        mantissa, exponent = ldexp(mantissa, exponent - 1), 0
+        mantissa, exponent = ldexp(number, 1022), 0
     else
         mantissa = mantissa * 2 - 1
     end
@@ -57,8 +58,11 @@ local function single(number)
         sign, number = 128, -number
     end
     local mantissa, exponent = frexp(number)
-    if exponent < -125 or exponent > 128 then
+    if exponent > 128 then
         return nil
+    elseif exponent < -125 then
+        local tiny = ldexp(number, 149)
+        return tiny >= 1 and tiny % 1 == 0 and char(sign) .. big_endian(tiny, 3) or nil
     end
     mantissa = (mantissa * 2 - 1) * 0x800000
     if mantissa % 1 ~= 0 then
@@ -171,6 +175,9 @@ end
 
 local MISSING, BAD = "Missing bytes in input.", "Bad data format in input."
 
+local TOO_DEEP = "stack overflow (too many return values at once; use unpack_one or unpack_limit instead.)"
+local DEEPEST = 3000
+
 local function number_at(text, at, bytes)
     if at + bytes - 1 > #text then
         blame(MISSING)
@@ -201,7 +208,7 @@ local function float_at(text, at)
     number = number % 0x80000000
     local exponent, mantissa = floor(number / 0x800000), number % 0x800000
     if exponent == 255 then
-        return mantissa == 0 and sign * huge or 0 / 0, behind
+        return mantissa == 0 and sign * huge or sign == 1 and -(0 / 0) or 0 / 0, behind
     elseif exponent == 0 then
         return sign * ldexp(mantissa, -149), behind
     end
@@ -215,7 +222,7 @@ local function double_at(text, at)
     high = high % 0x80000000
     local exponent, mantissa = floor(high / 0x100000), high % 0x100000 * 0x100000000 + low
     if exponent == 2047 then
-        return mantissa == 0 and sign * huge or 0 / 0, at + 8
+        return mantissa == 0 and sign * huge or sign == 1 and -(0 / 0) or 0 / 0, at + 8
     elseif exponent == 0 then
         return sign * ldexp(mantissa, -1074), at + 8
     end
@@ -233,9 +240,6 @@ local unpack_at
 
 local function array_at(text, at, count, depth)
     local t = {}
-    if count > #text - at + 1 then
-        blame(MISSING)
-    end
     for n = 1, count do
         t[n], at = unpack_at(text, at, depth)
     end
@@ -249,7 +253,7 @@ local function map_at(text, at, count, depth)
         key, at = unpack_at(text, at, depth)
         value, at = unpack_at(text, at, depth)
         if key == nil or key ~= key then
-            blame(BAD)
+            error("table index is " .. (key == nil and "nil" or "NaN"), 0)
         end
         t[key] = value
     end
@@ -274,9 +278,8 @@ local readers = {
     [0xC0] = function(_, at) return nil, at end,
     [0xC2] = function(_, at) return false, at end,
     [0xC3] = function(_, at) return true, at end,
-    [0xC4] = sized(string_at, 1), [0xC5] = sized(string_at, 2), [0xC6] = sized(string_at, 4),
     [0xCA] = float_at, [0xCB] = double_at,
-    [0xCC] = fixed(number_at, 1), [0xCD] = fixed(number_at, 2), [0xCE] = fixed(number_at, 4), [0xCF] = fixed(number_at, 8),
+    [0xCC] = fixed(number_at, 1), [0xCD] = fixed(number_at, 2), [0xCE] = fixed(number_at, 4), [0xCF] = fixed(signed_at, 8),
     [0xD0] = fixed(signed_at, 1), [0xD1] = fixed(signed_at, 2), [0xD2] = fixed(signed_at, 4), [0xD3] = fixed(signed_at, 8),
     [0xD9] = sized(string_at, 1), [0xDA] = sized(string_at, 2), [0xDB] = sized(string_at, 4),
     [0xDC] = sized(array_at, 2), [0xDD] = sized(array_at, 4), [0xDE] = sized(map_at, 2), [0xDF] = sized(map_at, 4),
@@ -287,8 +290,8 @@ function unpack_at(text, at, depth)
     if not head then
         blame(MISSING)
     end
-    if depth > 150 then
-        blame(BAD)
+    if depth > DEEPEST then
+        blame(TOO_DEEP)
     end
     at = at + 1
     if head < 0x80 then
@@ -320,49 +323,64 @@ local function text_of(name, ...)
     return value
 end
 
--- Up to `limit` values from `at` on; `with_offset`: behind the place where the next begins, or -1, they follow.
-local function unpack_some(text, limit, offset, with_offset)
+-- The argument at a position as an integer.
+local function integer_of(name, position, default, ...)
+    local value = select(position, ...)
+    if value == nil and default then
+        return default
+    end
+    local number = tonumber(value)
+    if not number then
+        local got = select("#", ...) < position and "no value" or type(value)
+        blame("bad argument #" .. position .. " to '" .. name .. "' (number expected, got " .. got .. ")")
+    end
+    if number ~= number or number >= 0x8000000000000000 or number < -0x8000000000000000 then
+        return -0x8000000000000000
+    end
+    return number < 0 and -floor(-number) or floor(number)
+end
+
+-- A number as C's int shows it.
+local function as_int(number)
+    return (number + 0x80000000) % 0x100000000 - 0x80000000
+end
+
+-- Up to `limit` values from behind `offset` on, after the offset where the next begins, or -1. All of them, and nothing
+-- before, when neither is said.
+local function unpack_some(text, limit, offset)
     if offset < 0 or limit < 0 then
-        blame("Invalid request to unpack with offset of " .. offset .. " and limit of " .. #text .. ".")
+        blame("Invalid request to unpack with offset of " .. as_int(offset) .. " and limit of " .. #text .. ".")
     elseif offset > #text then
-        blame("Start offset " .. offset .. " greater than input length " .. #text .. ".")
+        blame("Start offset " .. as_int(offset) .. " greater than input length " .. #text .. ".")
     end
-    if limit == 0 then
-        limit = huge
-    end
-    local found, count, at = {}, 0, offset + 1
-    if with_offset then
-        count = 1
-    end
-    local read = 0
-    while at <= #text and read < limit do
-        count, read = count + 1, read + 1
+    local all = limit == 0 and offset == 0
+    local found, count, at = {}, all and 0 or 1, offset + 1
+    local last = all and huge or limit + 1
+    while at <= #text and count < last do
+        count = count + 1
         found[count], at = unpack_at(text, at, 0)
     end
-    if with_offset then
+    if not all then
         found[1] = at > #text and -1 or at - 1
     end
     if count > 7000 then
-        blame("too many results to unpack")
+        blame(TOO_DEEP)
     end
     return unpack(found, 1, count)
 end
 
 function library.unpack(...)
-    return unpack_some(text_of("unpack", ...), 0, 0, false)
+    return unpack_some(text_of("unpack", ...), 0, 0)
 end
 
 function library.unpack_one(...)
-    local _, offset = ...
-    return unpack_some(text_of("unpack_one", ...), 1, offset or 0, true)
+    local offset = integer_of("unpack_one", 2, 0, ...)
+    return unpack_some(text_of("unpack_one", ...), 1, offset)
 end
 
 function library.unpack_limit(...)
-    local _, limit, offset = ...
-    if type(limit) ~= "number" then
-        blame("bad argument #2 to 'unpack_limit' (number expected, got " .. (limit == nil and "no value" or type(limit)) .. ")")
-    end
-    return unpack_some(text_of("unpack_limit", ...), limit, offset or 0, true)
+    local limit, offset = integer_of("unpack_limit", 2, nil, ...), integer_of("unpack_limit", 3, 0, ...)
+    return unpack_some(text_of("unpack_limit", ...), limit, offset)
 end
 
 return library

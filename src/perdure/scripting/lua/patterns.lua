@@ -2,16 +2,18 @@
 --
 -- Lua's matcher runs in C, where no hook ends it, and tries all ways: ('a-'):rep(20) takes longer than anybody lives, and
 -- a pattern of 200,000 items runs out of C's stack. So a pattern's cost is bounded before: with n things that repeat, a
--- subject of l bytes takes at most l^n steps (l^(n+1) when the pattern may begin anywhere). What is cheap goes to Lua's
--- own matcher; what may be dear goes to the one here, which does the same thing slowly, and can be ended.
+-- subject of l bytes takes at most l^n steps (l^(n+1) when the pattern may begin anywhere), each of them as long as the
+-- pattern in the worst case. What is cheap goes to Lua's own matcher; what may be dear goes to the one here, which does the
+-- same thing slowly, and can be ended. `spend` hears what is given to C.
 
-local blame, cheap = ...
+local blame, spend, told, cheap = ...
 local byte, find, sub, match, gmatch, gsub =
     string.byte, string.find, string.sub, string.match, string.gmatch, string.gsub
-local type, tostring, unpack, pcall, error, concat = type, tostring, unpack, pcall, error, table.concat
+local type, tostring, unpack, pcall, concat, floor = type, tostring, unpack, pcall, table.concat, math.floor
 
 local CHEAP = cheap or 5e6 -- steps: some tens of milliseconds
-local REPEATS_MAX = 150
+local WIDE = 20 * CHEAP -- bytes compared
+local REPEATS_MAX, KNOWN_MAX = 150, 1000
 
 -- How many things repeat in a pattern, and does it begin at the beginning only?
 local known, known_count = {}, 0
@@ -50,10 +52,12 @@ local function repeats_of(pattern)
             at = at + 1
         end
     end
-    if known_count > 1000 then
-        known, known_count = {}, 0
+    if size < KNOWN_MAX then
+        if known_count > 1000 then
+            known, known_count = {}, 0
+        end
+        known[pattern], known_count = count, known_count + 1
     end
-    known[pattern], known_count = count, known_count + 1
     return count
 end
 
@@ -65,7 +69,17 @@ local function is_cheap(subject, pattern)
     if byte(pattern, 1) ~= 94 then
         repeats = repeats + 1
     end
-    return repeats <= 1 or (#subject) ^ repeats * (1 + #pattern / 1000) <= CHEAP
+    local steps = #subject
+    if repeats <= 1 then
+        spend(steps)
+        return steps * #pattern <= WIDE
+    end
+    steps = steps ^ repeats * (1 + #pattern / 100)
+    if steps > CHEAP then
+        return false
+    end
+    spend(steps)
+    return true
 end
 
 -- the slow matcher --------------------------------------------------------------------------------------------------
@@ -329,22 +343,28 @@ local function for_c(text, with)
     return type(text) ~= "string" or type(with) ~= "string" or is_cheap(text, with)
 end
 
--- Lua's own function, its complaints made those of whoever called.
-local function told(name, ok, ...)
-    if ok then
-        return ...
-    end
-    local problem = ...
-    if type(problem) ~= "string" or find(problem, "^%S+:%d+:") then
-        error(problem, 0) -- from the script's replacement function
-    end
-    return blame((gsub(problem, "'%?'", "'" .. name .. "'", 1)))
-end
-
 local new = {}
+
+-- A long text in a longer one: piece by piece.
+local function find_plain(text, with, init)
+    local step = floor(WIDE / #with) + 1
+    for from = first(init, #text), #text - #with + 1, step do
+        spend(WIDE)
+        local s, e = find(sub(text, from, from + step + #with - 2), with, 1, true)
+        if s then
+            return from + s - 1, from + e - 1
+        end
+    end
+    return nil
+end
 
 function new.find(text, with, init, plain)
     text, with = text_of(text), text_of(with)
+    if type(text) == "string" and type(with) == "string" and #text * #with > WIDE then
+        if plain or not find(with, "[%^%$%*%+%?%.%(%[%%%-]") then
+            return find_plain(text, with, init)
+        end
+    end
     if plain or for_c(text, with) then
         return told("find", pcall(find, text, with, init, plain))
     end
@@ -420,7 +440,8 @@ end
 function new.gsub(text, with, by, most)
     text, with = text_of(text), text_of(with)
     by = text_of(by)
-    if for_c(text, with) or type(by) ~= "string" and type(by) ~= "table" and type(by) ~= "function" then
+    local is_long = type(text) == "string" and type(by) == "string" and #text * #by > WIDE and find(by, "%", 1, true)
+    if not is_long and for_c(text, with) or type(by) ~= "string" and type(by) ~= "table" and type(by) ~= "function" then
         return told("gsub", pcall(gsub, text, with, by, most))
     end
     local anchored = byte(with, 1) == 94

@@ -8,7 +8,8 @@
 -- * The environment of scripts, and of what they load, is a face; getfenv, setfenv, debug, io, os, package, print,
 --   newproxy and bytecode are out of reach.
 -- * A count hook looks at the clock (`host.tick`). To end a script it becomes a hook that raises at each instruction
---   outside of this file, so that no pcall helps.
+--   outside of this file, so that no pcall helps. What may run in C for long, where no hook sees it, says what it costs
+--   (`spend`).
 
 local host, for_functions, version, version_num, period = ...
 
@@ -18,10 +19,11 @@ local assert, error, getmetatable, ipairs, loadstring, next, pairs, pcall, rawge
     type, unpack, xpcall
 local string, table, math, coroutine, collectgarbage, setfenv, newproxy =
     string, table, math, coroutine, collectgarbage, setfenv, newproxy
-local getinfo, sethook = debug.getinfo, debug.sethook
+local getinfo, sethook, time = debug.getinfo, debug.sethook, os.time
 local improve, dump = host.improve, string.dump
-local byte, format, gsub, sub, concat, insert, floor =
-    string.byte, string.format, string.gsub, string.sub, table.concat, table.insert, math.floor
+local byte, find, format, gsub, sub, concat, insert, remove, sort, floor =
+    string.byte, string.find, string.format, string.gsub, string.sub, table.concat, table.insert, table.remove,
+    table.sort, math.floor
 local create, resume = coroutine.create, coroutine.resume
 
 -- kinds of what Python returns besides a plain value, and of what `run` gives back
@@ -29,7 +31,7 @@ local STATUS, FAILED, ENCODED = 1, 2, 3
 local NO_MEMORY, INTERNAL = "ERR not enough memory", "ERR internal error, see the server's log" -- kept: giving them
 -- to a script that has no room left allocates nothing
 
-local HERE = "perdure:sandbox"
+local HERE = "=perdure:sandbox"
 
 -- An error of whoever called one of the libraries, at its line.
 local function blame(problem)
@@ -46,26 +48,51 @@ local function blame(problem)
     end
 end
 
-local null = newproxy()
-local cjson, cmsgpack = host.cjson(null, blame), host.cmsgpack(blame)
-
 -- ending a script ---------------------------------------------------------------------------------------------------
 
 local killed
+local looks, second = 0, 0
+local LOOKS, BUDGET = 100, 1e6
 
 local function die()
-    if getinfo(2, "S").short_src ~= HERE then
+    if getinfo(2, "S").source ~= HERE then
         error(killed, 0)
     end
 end
 
-local function look()
+local function ask()
+    looks, second = 0, time()
     killed = host.tick()
     if killed then
         sethook(die, "", 1)
         error(killed, 0)
     end
 end
+
+-- The hook comes every `period` instructions. Few of them take a second when they work on long strings.
+local function look()
+    looks = looks + 1
+    if looks >= LOOKS or time() ~= second then
+        ask()
+    end
+end
+
+-- Steps, or bytes, that something takes in C: a million are some milliseconds.
+local spent = 0
+
+local function spend(steps)
+    spent = spent + steps
+    if spent > BUDGET then
+        spent = 0
+        ask()
+    end
+end
+
+local null = newproxy(true)
+getmetatable(null).__tostring = function()
+    return "userdata: (nil)"
+end
+local cjson, cmsgpack = host.cjson(null, blame), host.cmsgpack(blame)
 
 local function watch_thread(thread)
     if killed then
@@ -90,10 +117,14 @@ local function face(real, index)
 end
 
 local function missing(name, level)
+    if type(name) ~= "string" and type(name) ~= "number" then
+        error("Second argument to luaProtectedTableError must be a string or number", level + 1)
+    end
     error("Script attempted to access nonexistent global variable '" .. tostring(name) .. "'", level + 1)
 end
 
-local strings_metatable = face({ __index = face(string) })
+local string_face = face(string)
+local strings_metatable = face({ __index = string_face })
 local globals_metatable = face({ __index = function() end })
 
 local G = {}
@@ -127,15 +158,52 @@ local function no_faces(t)
     end
 end
 
+-- What Lua's own function gives, called by pcall; its complaints become those of whoever called. Those of the interpreter
+-- itself have no position there.
+local function told(name, ok, ...)
+    if ok then
+        return ...
+    end
+    local problem = ...
+    local as_it_is = type(problem) ~= "string" or killed or problem == "not enough memory"
+    if as_it_is or find(problem, ":%d+: ") or find(problem, "^attempt to ") then
+        error(problem, 0)
+    end
+    return blame((gsub(problem, "'%?'", "'" .. name .. "'", 1)))
+end
+
 -- base library ------------------------------------------------------------------------------------------------------
 
 for _, name in ipairs({
-    "_VERSION", "assert", "error", "gcinfo", "ipairs", "rawequal", "select", "tonumber", "tostring", "type", "unpack",
+    "_VERSION", "assert", "gcinfo", "ipairs", "rawequal", "select", "tonumber", "tostring", "type", "unpack",
 }) do
     G[name] = _G[name]
 end
 
 G._G = ENV
+
+-- Lua's, for which our own functions are no levels.
+function G.error(...)
+    local problem, level = ...
+    level = tonumber(level == nil and 1 or level)
+    if not level or type(problem) ~= "string" and type(problem) ~= "number" then
+        return error(problem, level and 0 or 1)
+    end
+    local at = 1
+    while level > 0 do
+        at = at + 1
+        local info = getinfo(at, "Sl")
+        if not info then
+            break
+        elseif sub(info.short_src, 1, 8) ~= "perdure:" then
+            level = level - 1
+            if level < 1 and info.currentline > 0 then
+                problem = info.short_src .. ":" .. info.currentline .. ": " .. problem
+            end
+        end
+    end
+    error(problem, 0)
+end
 
 function G.getmetatable(value)
     if type(value) == "string" then
@@ -144,51 +212,62 @@ function G.getmetatable(value)
     if behind[value] then
         return value == ENV and globals_metatable or nil
     end
-    return getmetatable(value)
+    return value ~= null and getmetatable(value) or nil
 end
 
-function G.setmetatable(t, meta)
-    no_faces(t)
-    if type(meta) == "table" and rawget(meta, "__gc") ~= nil then
-        return setmetatable(t, meta) -- tables have no finalizers in 5.1
+function G.setmetatable(...)
+    no_faces((...))
+    return told("setmetatable", pcall(setmetatable, ...))
+end
+
+function G.rawset(...)
+    no_faces((...))
+    return told("rawset", pcall(rawset, ...))
+end
+
+function G.rawget(t, ...)
+    if behind[t] then
+        return rawget(behind[t], ...)
     end
-    return setmetatable(t, meta)
+    return told("rawget", pcall(rawget, t, ...))
 end
 
-function G.rawset(t, key, value)
-    no_faces(t)
-    return rawset(t, key, value)
+function G.next(t, ...)
+    if behind[t] then
+        return next(behind[t], ...)
+    end
+    return told("next", pcall(next, t, ...))
 end
 
-function G.rawget(t, key)
-    return rawget(behind[t] or t, key)
-end
-
-function G.next(t, key)
-    return next(behind[t] or t, key)
-end
-
-function G.pairs(t)
+function G.pairs(...)
+    local t = ...
     if behind[t] then
         local real = behind[t]
         return function(_, key)
             return next(real, key)
         end, t, nil
     end
-    return pairs(t)
+    if type(t) == "table" then
+        return next, t, nil
+    end
+    return told("pairs", pcall(pairs, ...))
 end
 
 -- An error of redis.call is a table; whoever catches it gets its text, as in Redis.
-local function caught(ok, value, ...)
-    if not ok then
-        if type(value) == "table" and type(value.err) == "string" then
-            value = value.err
-        elseif type(value) == "userdata" then
-            value = "internal error"
-        end
-        return false, value
+local function text_of(problem)
+    if type(problem) == "table" and (type(problem.err) == "string" or type(problem.err) == "number") then
+        return problem.err
+    elseif type(problem) == "userdata" and problem ~= null then
+        return "internal error"
     end
-    return ok, value, ...
+    return problem
+end
+
+local function caught(ok, ...)
+    if ok then
+        return true, ...
+    end
+    return false, text_of((...))
 end
 
 function G.pcall(...)
@@ -200,25 +279,36 @@ local function handled(handler, ok, ...)
     if ok then
         return true, ...
     end
-    return false, handler((...))
+    local done, told_by_it = pcall(handler, (...))
+    return false, done and told_by_it or not done and "error in error handling" or nil
 end
 
-function G.xpcall(body, handler)
+function G.xpcall(...)
+    if select("#", ...) < 2 then
+        blame("bad argument #2 to 'xpcall' (value expected)")
+    end
+    local body, handler = ...
     return handled(handler, pcall(body))
 end
 
 function G.collectgarbage(option, ...)
     if option == nil or option == "collect" or option == "count" or option == "step" then
+        spend(option == "count" and 0 or 10 * collectgarbage("count"))
         return collectgarbage(option, ...)
     end
     return 0
 end
 
--- A function from a text, in the scripts' environment; or nil and what is wrong. See bytecode.py for `improve`.
+-- A function from a text, in the scripts' environment; or nil and what is wrong. See bytecode.py for `improve`. No
+-- script takes a name of ours, by which it would be spared when it is to end.
 local function compiled(text, name)
     if byte(text, 1) == 27 then
         return nil, "attempt to load chunk with wrong mode"
     end
+    if find(name, "^[=@]perdure:") then
+        name = "=?" .. sub(name, 2)
+    end
+    spend(200 * #text)
     local chunk, problem = loadstring(text, name)
     if not chunk then
         return nil, problem
@@ -260,10 +350,11 @@ end
 
 local rep = string.rep
 
-function string.rep(text, times)
+function string.rep(...)
+    local text, times = ...
     text = type(text) == "number" and tostring(text) or text
     if type(text) ~= "string" or type(times) ~= "number" and type(times) ~= "string" then
-        return rep(text, times)
+        return told("rep", pcall(rep, ...))
     end
     local room = host.room
     if text == "" then
@@ -272,16 +363,83 @@ function string.rep(text, times)
     if #text * (tonumber(times) or 0) > room then
         error("not enough memory", 0)
     end
-    return rep(text, times)
+    spend(#text * math.max(tonumber(times) or 0, 0) / 10)
+    return told("rep", pcall(rep, text, times))
 end
 
-for name, searcher in pairs(host.patterns(blame)) do
+for name, searcher in pairs(host.patterns(blame, spend, told)) do
     string[name] = searcher
 end
 
-function table.insert(t, ...)
+-- Those that look at every byte.
+for _, name in ipairs({ "lower", "reverse", "upper" }) do
+    local own = string[name]
+    string[name] = function(...)
+        local text = ...
+        if type(text) == "string" then
+            spend(#text)
+        end
+        return told(name, pcall(own, ...))
+    end
+end
+
+function string.format(...)
+    local text = told("format", pcall(format, ...))
+    spend(#text)
+    return text
+end
+
+local function length(t)
+    return type(t) == "table" and #t or 0
+end
+
+function table.concat(...)
+    spend(10 * length((...)))
+    return told("concat", pcall(concat, ...))
+end
+
+function table.insert(...)
+    local t = ...
     no_faces(t)
-    return insert(t, ...)
+    if select("#", ...) > 2 then
+        spend(length(t))
+    end
+    return told("insert", pcall(insert, ...))
+end
+
+function table.remove(...)
+    spend(length((...)))
+    return told("remove", pcall(remove, ...))
+end
+
+-- Sorting in C may take the square of what it should take: it is left to C when that is not long. Else it compares here,
+-- where the hook sees it.
+local SORT_MAX, TEXT_MAX = 10000, 1000
+
+local function is_long_to_sort(t)
+    if #t > SORT_MAX then
+        return true
+    end
+    for _, item in ipairs(t) do
+        if type(item) ~= "number" and (type(item) ~= "string" or #item > TEXT_MAX) then
+            return true
+        end
+    end
+    return false
+end
+
+function table.sort(t, less)
+    if less == nil and type(t) == "table" and is_long_to_sort(t) then
+        less = function(a, b)
+            return a < b
+        end
+    elseif type(less) == "function" and getinfo(less, "S").what == "C" then
+        local own = less
+        less = function(a, b)
+            return own(a, b)
+        end
+    end
+    return told("sort", pcall(sort, t, less))
 end
 
 local foreach = table.foreach
@@ -289,23 +447,38 @@ function table.foreach(t, visit)
     return foreach(behind[t] or t, visit)
 end
 
-function coroutine.create(body)
-    local thread = create(body)
+function coroutine.create(...)
+    local thread = told("create", pcall(create, ...))
     watch_thread(thread)
     return thread
 end
 
+-- Each coroutine counts its own instructions: without this, some that resume others could run for years, none of them
+-- long enough to be seen.
+local RESUME = BUDGET / 100
+
+function coroutine.resume(thread, ...)
+    spend(RESUME)
+    if type(thread) ~= "thread" then
+        blame("bad argument #1 to 'resume' (coroutine expected)")
+    end
+    return resume(thread, ...)
+end
+
+-- What has left a coroutine says also where it was resumed.
 local function passed_on(ok, ...)
     if not ok then
-        error((...), 0)
+        local problem = ...
+        error(problem, (killed or problem == "not enough memory") and 0 or 3)
     end
     return ...
 end
 
-function coroutine.wrap(body)
-    local thread = create(body)
+function coroutine.wrap(...)
+    local thread = told("wrap", pcall(create, ...))
     watch_thread(thread)
     return function(...)
+        spend(RESUME)
         return passed_on(resume(thread, ...))
     end
 end
@@ -360,14 +533,41 @@ function math.random(m, n)
 end
 
 for _, name in ipairs({ "string", "table", "math", "coroutine" }) do
-    G[name] = face(_G[name])
+    G[name] = name == "string" and string_face or face(_G[name])
 end
 
 -- redis -------------------------------------------------------------------------------------------------------------
 
 local redis = {}
 local call, call_with_many = host.call, host.call_many
-local MANY = 1000 -- more than some 4,000 arguments do not fit on the stack a second time
+local SOME, MANY = 8, 1000 -- more than some 4,000 arguments do not fit on the stack a second time
+
+-- Python gets a copy of each argument, which nobody counts: a long string a thousand times would be all memory there is.
+local function weigh(given)
+    local size = 0
+    for _, value in next, given do
+        if type(value) == "string" then
+            size = size + #value
+        end
+    end
+    if size > host.room then
+        error("not enough memory", 0)
+    end
+    spend(size)
+end
+
+local function called(...)
+    local count = select("#", ...)
+    if count < SOME then
+        return call(...)
+    end
+    local given = { ... }
+    weigh(given)
+    if count < MANY then
+        return call(...)
+    end
+    return call_with_many(given)
+end
 
 -- What the host answers, as scripts get it. It says OK, which it has to say often, by `true`; a true one has a kind.
 local function settle(value, kind)
@@ -387,11 +587,7 @@ local function settle(value, kind)
 end
 
 function redis.call(...)
-    local _, _, _, _, _, _, _, eighth = ...
-    if eighth ~= nil and select("#", ...) >= MANY then -- select takes longer than all the rest
-        return settle(call_with_many({ ... }))
-    end
-    return settle(call(...))
+    return settle(called(...))
 end
 
 local function settle_protected(value, kind)
@@ -402,13 +598,9 @@ local function settle_protected(value, kind)
 end
 
 function redis.pcall(...)
-    if select("#", ...) < MANY then
-        return settle_protected(call(...))
-    end
-    return settle_protected(call_with_many({ ... }))
+    return settle_protected(called(...))
 end
 
--- A plain function of the host: a failure is a Lua error at the caller's line.
 -- What Python counts: values, or false and a complaint, which becomes an error at the caller's line.
 local function accept(value, ...)
     if value == false then
@@ -419,6 +611,9 @@ end
 
 local function expose(f)
     return function(...)
+        if select("#", ...) >= SOME then
+            weigh({ ... })
+        end
         return accept(f(...))
     end
 end
@@ -426,6 +621,7 @@ end
 -- What goes wrong in these is told as redis.call tells it: without a position.
 local function api(f)
     return function(...)
+        weigh({ ... })
         local value, kind = f(...)
         if kind == FAILED then
             return settle(value, kind)
@@ -442,7 +638,7 @@ local function reply_maker(field, first)
     return function(...)
         local text = ...
         if select("#", ...) ~= 1 or type(text) ~= "string" then
-            return { err = "ERR wrong number or type of arguments", ignore_error_stats_update = true }
+            return { err = "ERR wrong number or type of arguments" }
         end
         if field == "err" then
             if byte(text, 1) == 45 then
@@ -497,8 +693,17 @@ G.struct = face({
 
 local protocol = 2
 
-local one_line = function(text)
+local function one_line(text)
     return (gsub(text, "[\r\n]", " "))
+end
+
+-- Statuses and errors end where C's strings do.
+local function c_string(text)
+    return (gsub(text, "%z.*", ""))
+end
+
+local function error_line(text)
+    return one_line((gsub(c_string(text), "[\r\n]+$", "")))
 end
 
 local encode
@@ -508,13 +713,6 @@ local function bulk(text)
 end
 
 local function double(number)
-    if number ~= number then
-        return "nan"
-    elseif number == math.huge then
-        return "inf"
-    elseif number == -math.huge then
-        return "-inf"
-    end
     return format("%.17g", number)
 end
 
@@ -550,12 +748,12 @@ local function encode_table(out, value, depth)
     end
     local field = rawget(value, "err")
     if type(field) == "string" then
-        out[#out + 1] = "-" .. one_line(field) .. "\r\n"
+        out[#out + 1] = "-" .. error_line(field) .. "\r\n"
         return
     end
     field = rawget(value, "ok")
     if type(field) == "string" then
-        out[#out + 1] = "+" .. one_line(field) .. "\r\n"
+        out[#out + 1] = "+" .. one_line(c_string(field)) .. "\r\n"
         return
     end
     field = rawget(value, "double")
@@ -573,7 +771,7 @@ local function encode_table(out, value, depth)
     end
     field = rawget(value, "big_number")
     if type(field) == "string" then
-        out[#out + 1] = protocol == 3 and "(" .. one_line(field) .. "\r\n" or bulk(field)
+        out[#out + 1] = protocol == 3 and "(" .. one_line(field) .. "\r\n" or bulk(one_line(field))
         return
     end
     field = rawget(value, "verbatim_string")
@@ -651,11 +849,11 @@ local function outcome(ok, value)
         elseif kind == "table" then
             local text = rawget(value, "err")
             if type(text) == "string" then
-                return text, FAILED, rawget(value, "ignore_error_stats_update") and true or false
+                return error_line(text), FAILED, rawget(value, "ignore_error_stats_update") and true or false
             end
             text = rawget(value, "ok")
             if type(text) == "string" then
-                return text, STATUS
+                return one_line(c_string(text)), STATUS
             end
             local out = {}
             encode(out, value, 0)
@@ -667,7 +865,7 @@ local function outcome(ok, value)
     end
     if type(value) == "table" then
         local counted = rawget(value, "ignore_error_stats_update") and true or false
-        return value.err, FAILED, counted, source, line
+        return c_string(value.err), FAILED, counted, source, line
     end
     return "ERR " .. tostring(value), FAILED, false
 end
