@@ -39,7 +39,7 @@ NOT_HERE: Final[dict[str, tuple[str, ...]]] = {
         " FLUSHSLOTS FORGET MEET REPLICAS REPLICATE SAVECONFIG"
         " SET-CONFIG-EPOCH SETSLOT SLAVES",
     ),
-    "Not without loadable modules": ("MODULE HELP LOAD LOADEX UNLOAD",),
+    "Not without loadable modules": ("MODULE LOAD LOADEX UNLOAD",),
 }  # fmt: skip
 """What of Redis 7.2 is not there, by reason: commands, or a container with those of its subcommands."""
 

@@ -54,6 +54,15 @@ def test_info_is_what_redis_says(real_redis: RealRedis, name: str) -> None:
     assert comparable(ask("COMMAND", "INFO", name)[0]) == comparable(real_redis.ask("COMMAND", "INFO", name)[0])
 
 
+def test_every_help_begins_and_ends_like_the_others(perdure: RealRedis) -> None:
+    containers = [name.decode().upper() for name, each in TABLE.items() if each.subcommands and b"help" in each.subcommands]
+    assert {"CLIENT", "COMMAND", "CONFIG", "MODULE", "XINFO"} <= {*containers}
+    for container in containers:
+        first, *_, last = perdure.ask(container, "HELP")
+        assert first.decode() == f"{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
+        assert last.startswith((b"    Print this help.", b"    Return this text."))
+
+
 def test_info_of_what_is_not_there_is_null() -> None:
     assert ask("COMMAND", "INFO", "nope", "config|nope", "get|x") == [None, None, None]
 

@@ -15,7 +15,7 @@ from perdure.session import Session
 COMMANDS = Family("server", context=True)
 
 HELP = (
-    "CONFIG <subcommand> [<arg> ...]. Subcommands are:",
+    "CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "GET <pattern> [<pattern> ...]",
     "    Names and values of the parameters that match a glob pattern.",
     "SET <parameter> <value> [<parameter> <value> ...]",

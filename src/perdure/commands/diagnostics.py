@@ -186,6 +186,18 @@ def module_list(ctx: Session, args: Args) -> Reply:
     return []
 
 
+@COMMANDS.command("MODULE HELP", LOADING | STALE, since="5.0.0", complexity="O(1)")
+def module_help(ctx: Session, args: Args) -> Reply:
+    """Return what the subcommands of MODULE do."""
+    return [
+        "MODULE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        "LIST",
+        "    The loaded modules: there are none.",
+        "HELP",
+        "    Print this help.",
+    ]
+
+
 @CLUSTER.command("CLUSTER INFO", STALE, since="3.0.0", complexity="O(1)")
 @CLUSTER.command("CLUSTER NODES", STALE, since="3.0.0", complexity="O(1)")
 @CLUSTER.command("CLUSTER SLOTS", STALE, since="3.0.0", complexity="O(1)")

@@ -17,7 +17,7 @@ from perdure.usage import Argument, KeySpec
 COMMANDS = Family("server", context=True)
 
 HELP: Final = (
-    "COMMAND [<subcommand> [<arg> ...]]. Subcommands are:",
+    "COMMAND <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "(no subcommand)",
     "    What COMMAND INFO says of every command.",
     "COUNT",
