@@ -47,10 +47,23 @@ def test_later_lines_win_and_save_lines_add_up() -> None:
     assert loaded("").get(["save"]) == [("save", "3600 1 300 100 60 10000")]
 
 
+def test_what_the_redis_conf_of_7_2_has_besides_that_of_7_0_is_known() -> None:
+    text = 'locale-collate ""\ncluster-announce-human-nodename node-1\n'
+    assert loaded(text).get(["*-collate", "*-human-*"]) == [
+        ("locale-collate", ""),
+        ("cluster-announce-human-nodename", "node-1"),
+    ]
+    assert loaded("locale-collate C").locale_collate == "C"
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
         ("port 1\n\nprot 2", "perdure.conf:3: unknown directive 'prot' (did you mean 'port'?)"),
+        (
+            "locale-collate de_DE.UTF-8",
+            "perdure.conf:1: locale-collate: strings are compared byte by byte, as in the locale C",
+        ),
         ("hz x", "perdure.conf:1: hz: argument couldn't be parsed into an integer"),
         (
             "port 1 # main",

@@ -196,6 +196,15 @@ class Text(Kind[str]):
         return text
 
 
+class Locale(Text):
+    """One that puts strings in the order of their bytes: there is no other order here."""
+
+    def parse(self, text: str, current: str) -> str:
+        if text not in ("", "C", "C.UTF-8", "POSIX"):
+            raise BadValue("strings are compared byte by byte, as in the locale C")
+        return text
+
+
 class FileName(Text):
     """A name within the data directory, never a path."""
 
