@@ -108,6 +108,7 @@ def clients(server: Server) -> Lines:
     yield "clients_in_timeout_table", sum(bool(s.parked and s.parked.deadline_ms) for s in sessions)
     yield "total_watched_keys", len(server.watchers)
     yield "total_blocking_keys", len(server.wakeups.keys())
+    yield "total_blocking_keys_on_nokey", server.wakeups.keys_that_may_go
 
 
 def memory(server: Server) -> Lines:

@@ -44,6 +44,11 @@ class Wakeups:
         """Keys that somebody waits for."""
         return list(self.by_key)
 
+    @property
+    def keys_that_may_go(self) -> int:
+        """How many keys somebody waits for who is also told when they are gone."""
+        return len(self._unkind)
+
     def add(self, session: Session, park: Park) -> None:
         """`session` waits from now on."""
         session.parked = park

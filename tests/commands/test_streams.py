@@ -502,3 +502,23 @@ def test_xackdel(server: LocalServer) -> None:
     assert plain(ask(server, "XACKDEL s g DELREF IDS 2 1-3 9-9")) == [1, -1]
     assert plain(ask(server, "XACKDEL nothing g IDS 1 1-1")) == [-1]
     assert plain(ask(server, "XRANGE s - +")) == [[b"1-2", [b"f", b"v"]], [b"1-4", [b"f", b"v"]]]
+
+
+def test_info_counts_keys_whose_end_somebody_waits_for(start_perdure: StartPerdure) -> None:
+    server = start_perdure()
+    client, waiting, *others = [server.connect() for _ in range(4)]
+
+    def counts() -> list[bytes]:
+        told = client.ask("INFO", "clients").split()
+        return [line.partition(b":")[2] for line in told if line.startswith(b"total_blocking_keys")]
+
+    waiting.send("BLPOP", "s", "q", 0)
+    until(lambda: blocked_clients(server.port) == 1)
+    client.ask("XGROUP", "CREATE", "s", "g", "$", "MKSTREAM")
+    for other in others:
+        other.send("XREADGROUP", "GROUP", "g", "c", "BLOCK", 0, "STREAMS", "s", ">")
+    until(lambda: blocked_clients(server.port) == 3)
+    assert counts() == [b"2", b"1"]
+    client.ask("DEL", "s")
+    until(lambda: blocked_clients(server.port) == 1)
+    assert counts() == [b"2", b"0"]
