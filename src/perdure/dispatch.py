@@ -145,7 +145,7 @@ def run(session: Session, command: Command, argv: Argv, again: Callable[[Keyspac
         if counts is None:
             counts = command.histogram = [0] * latency.BUCKETS
         counts[latency.bucket_of(elapsed)] += 1
-    if elapsed >= server.slow_ns:
+    if elapsed >= server.slow_ns and type(reply) is not Park:
         server.was_slow(session, command, argv, elapsed)
     if type(reply) is ReplyError:
         command.failed += 1

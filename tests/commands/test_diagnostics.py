@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.commands.dialogue import play
+from tests.commands.dialogue import blocked_clients, play, until
 from tests.conftest import PerdureServer, RealRedis, RedisError, StartPerdure
 
 SCRIPTS = {
@@ -103,6 +103,17 @@ def test_slow_commands_are_remembered(perdure: RealRedis) -> None:
     assert address.startswith(b"127.0.0.1:")
     assert name == b"me"
     assert perdure.ask("SLOWLOG", "LEN") == 1
+
+
+def test_who_waits_is_in_the_slow_log_once_and_only_when_served(start_perdure: StartPerdure) -> None:
+    server = start_perdure("--slowlog-log-slower-than", "0")
+    client, waiting = server.connect(), server.connect()
+    waiting.send("BLPOP", "q", 0)
+    until(lambda: blocked_clients(server.port) == 1)
+    assert [b"BLPOP", b"q", b"0"] not in [entry[3] for entry in client.ask("SLOWLOG", "GET", -1)]
+    client.ask("RPUSH", "q", "x")
+    assert waiting.read() == [b"q", b"x"]
+    assert [entry[3] for entry in client.ask("SLOWLOG", "GET", -1)].count([b"BLPOP", b"q", b"0"]) == 1
 
 
 def test_the_slow_log_is_short_and_knows_no_secrets(start_perdure: StartPerdure) -> None:
