@@ -216,7 +216,7 @@ def exec_queue(session: Session) -> bytes:
         if failure is not None:
             server.let_go(committed=False)
             return session.encode(failure)
-    server.let_go(committed=True)
+    replies.append(server.let_go(committed=True, caller=session))
     return b"".join(replies)
 
 

@@ -492,12 +492,16 @@ class Server(Hot):
         """A transaction begins: what it makes to be told is told when it is committed."""
         self.held_back = []
 
-    def let_go(self, committed: bool) -> None:
-        """The transaction has ended."""
+    def let_go(self, committed: bool, caller: Session | None = None) -> bytes:
+        """The transaction has ended. Returns what `caller` is told, to go out behind the reply that it is about to get."""
         held_back, self.held_back = self.held_back or [], None
-        if committed:
-            for session, data in held_back:
+        behind: list[bytes] = []
+        for session, data in held_back if committed else ():
+            if session is caller and caller.reply_on and not caller.skip_next:
+                behind.append(data)
+            else:
                 self.send(session, data)
+        return b"".join(behind)
 
     def send(self, session: Session, data: bytes) -> None:
         """Queue reply bytes for a session; they leave at the end of the tick."""

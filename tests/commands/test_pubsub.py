@@ -203,6 +203,21 @@ def test_a_client_that_is_gone_listens_no_more(perdure: RealRedis) -> None:
     assert perdure.ask("PUBLISH", "a", "x") == perdure.ask("SPUBLISH", "a", "x") == 0
 
 
+def test_what_a_transaction_publishes_to_its_own_client_comes_behind_the_reply() -> None:
+    server = LocalServer()
+    server.speak(3)
+    session = server.session
+    for words in ("SUBSCRIBE a", "MULTI", "PUBLISH a hello", "PING x"):
+        execute(session, words.encode().split())
+    assert execute(session, [b"EXEC"]) == b"*2\r\n:1\r\n$1\r\nx\r\n>3\r\n$7\r\nmessage\r\n$1\r\na\r\n$5\r\nhello\r\n"
+    for words in ("MULTI", "PUBLISH a hello"):
+        execute(session, words.encode().split())
+    session.reply_on = False
+    session.update_gate()
+    assert execute(session, [b"EXEC"]) == b""
+    assert session.out == [b">3\r\n$7\r\nmessage\r\n$1\r\na\r\n$5\r\nhello\r\n"]
+
+
 def test_what_a_refused_transaction_published_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     server = LocalServer()
     heard: list[bytes] = []
