@@ -44,9 +44,13 @@ WHILE_SUBSCRIBED: Final = frozenset(
 )  # fmt: skip
 
 
+ENOUGH: Final = 1 << 20
+"""Bytes of one reply which are to leave before more of a pipeline is run."""
+
+
 def execute_all(session: Session, commands: list[Argv]) -> int:
-    """Run requests in order, their replies going to `session.out`; returns how many were run. One that has to wait and
-    one that closes the connection are the last."""
+    """Run requests in order, their replies going to `session.out`; returns how many were run. One that has to wait,
+    one that closes the connection and one with a large reply are the last."""
     server = session.server
     out = session.out
     for done, argv in enumerate(commands, 1):
@@ -55,7 +59,7 @@ def execute_all(session: Session, commands: list[Argv]) -> int:
             out.append(reply)
         if server.signaled:
             server.wakeups.serve()
-        if session.parked is not None or session.closing:
+        if session.parked is not None or session.closing or len(reply) > ENOUGH:
             return done
     return len(commands)
 
