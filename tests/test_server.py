@@ -184,6 +184,16 @@ def test_others_have_their_turn_while_a_long_pipeline_is_run(start_perdure: Star
     assert turns > 30
 
 
+@pytest.mark.parametrize(
+    "sent", [b"POST / HTTP/1.1\r\n", b"host: 127.0.0.1:6379\r\n", b"*2\r\n$4\r\nPost\r\n$1\r\n/\r\n"]
+)
+def test_whoever_speaks_http_is_not_answered(perdure: RealRedis, perdure_server: PerdureServer, sent: bytes) -> None:
+    perdure.socket.sendall(b"PING\r\n" + sent + b"SET k v\r\n")
+    assert perdure.read() == b"PONG"
+    assert perdure.closed()
+    assert perdure_server.connect().ask("EXISTS", "k") == 0
+
+
 def test_clients_over_their_output_limit_are_closed(start_perdure: StartPerdure) -> None:
     server = start_perdure("--client-output-buffer-limit", "normal 3000000 0 0")
     client = server.connect()

@@ -35,6 +35,8 @@ TOO_LARGE: Final = ReplyError("ERR string exceeds maximum allowed size (proto-ma
 QUEUED: Final = b"+QUEUED\r\n"
 SHOWN_AFTER: Final = frozenset((b"exec", b"reset"))
 """MONITOR shows these when they have run."""
+OF_HTTP: Final = frozenset((b"post", b"host:"))
+"""Nobody but a browser says this, and what follows may be commands that a web page had it send."""
 IN_MULTI: Final = frozenset((b"exec", b"discard", b"multi", b"watch", b"quit", b"reset"))
 WHILE_SUBSCRIBED: Final = frozenset(
     (
@@ -72,7 +74,7 @@ def execute(session: Session, argv: Argv) -> bytes:
     if command is None or command.subcommands is not None:
         found = find(server, argv)
         if isinstance(found, ReplyError):
-            return _refuse(session, found)
+            return _hang_up(session) if argv[0].lower() in OF_HTTP else _refuse(session, found)
         command = found
     if not command.min_argc <= len(argv) <= command.max_argc:
         return _refuse(session, errors.wrong_arity(command.name), command)
@@ -378,6 +380,13 @@ def run_told(
     if session.tracking is not None and session.multi is None and not command.name.startswith(b"client|"):
         session.tracking.caching = False
     return reply, caches.end()
+
+
+def _hang_up(session: Session) -> bytes:
+    """HTTP is not answered: the connection ends with what was said before, and nothing behind it is run."""
+    log.warning("client %d (%s) speaks HTTP, closing: did a web page send it here?", session.id, session.address)
+    session.server.kill(session, after_reply=True)
+    return NO_REPLY
 
 
 def _refuse(session: Session, error: ReplyError, command: Command | None = None) -> bytes:
