@@ -18,6 +18,8 @@ import pytest
 import redis
 from tests.conftest import ROOT, PerdureServer, RealRedis, RedisError, StartPerdure
 
+from perdure.server import probe_when_silent
+
 # -- clients that people use ---------------------------------------------------------------------------------------
 
 
@@ -182,6 +184,13 @@ def test_others_have_their_turn_while_a_long_pipeline_is_run(start_perdure: Star
         turns += 1
     questions.join()
     assert turns > 30
+
+
+def test_a_silent_peer_that_is_gone_is_noticed_after_twice_the_keepalive() -> None:
+    with socket.socket() as raw:
+        probe_when_silent(raw, 300)
+        options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        assert [raw.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [300, 100, 3]
 
 
 @pytest.mark.parametrize(
