@@ -12,10 +12,13 @@ import time
 from pathlib import Path
 from random import Random
 from shutil import which
+from threading import Thread
 
 import pytest
 import redis
 from tests.conftest import ROOT, PerdureServer, RealRedis, RedisError, StartPerdure
+
+from perdure.server import probe_when_silent
 
 # -- clients that people use ---------------------------------------------------------------------------------------
 
@@ -153,6 +156,51 @@ def test_a_client_that_does_not_read_does_not_fill_the_memory(start_perdure: Sta
     used = int(re.findall(rb"used_memory_rss:(\d+)", other.ask("INFO", "memory"))[0])
     assert used < 400 << 20
     assert other.ask("PING") == b"PONG"
+
+
+def test_a_short_pipeline_of_huge_replies_does_not_fill_the_memory(start_perdure: StartPerdure) -> None:
+    server = start_perdure()
+    lazy, other = server.connect(), server.connect()
+    lazy.ask("SET", "k", b"x" * (16 << 20))
+    lazy.socket.sendall(b"GET k\r\n" * 60)
+    time.sleep(0.5)
+    used = int(re.findall(rb"used_memory_rss:(\d+)", other.ask("INFO", "memory"))[0])
+    assert used < 500 << 20
+    for _ in range(60):
+        assert len(lazy.read()) == 16 << 20
+
+
+def test_others_have_their_turn_while_a_long_pipeline_is_run(start_perdure: StartPerdure) -> None:
+    server = start_perdure()
+    busy, other = server.connect(), server.connect()
+    count = 1_000_000
+    answers = Thread(target=lambda: exactly(busy.socket, count * 7))
+    questions = Thread(target=lambda: busy.socket.sendall(b"PING\r\n" * count))
+    answers.start()
+    questions.start()
+    turns = 0
+    while answers.is_alive():
+        assert other.ask("PING") == b"PONG"
+        turns += 1
+    questions.join()
+    assert turns > 30
+
+
+def test_a_silent_peer_that_is_gone_is_noticed_after_twice_the_keepalive() -> None:
+    with socket.socket() as raw:
+        probe_when_silent(raw, 300)
+        options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        assert [raw.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [300, 100, 3]
+
+
+@pytest.mark.parametrize(
+    "sent", [b"POST / HTTP/1.1\r\n", b"host: 127.0.0.1:6379\r\n", b"*2\r\n$4\r\nPost\r\n$1\r\n/\r\n"]
+)
+def test_whoever_speaks_http_is_not_answered(perdure: RealRedis, perdure_server: PerdureServer, sent: bytes) -> None:
+    perdure.socket.sendall(b"PING\r\n" + sent + b"SET k v\r\n")
+    assert perdure.read() == b"PONG"
+    assert perdure.closed()
+    assert perdure_server.connect().ask("EXISTS", "k") == 0
 
 
 def test_clients_over_their_output_limit_are_closed(start_perdure: StartPerdure) -> None:

@@ -35,6 +35,8 @@ TOO_LARGE: Final = ReplyError("ERR string exceeds maximum allowed size (proto-ma
 QUEUED: Final = b"+QUEUED\r\n"
 SHOWN_AFTER: Final = frozenset((b"exec", b"reset"))
 """MONITOR shows these when they have run."""
+OF_HTTP: Final = frozenset((b"post", b"host:"))
+"""Nobody but a browser says this, and what follows may be commands that a web page had it send."""
 IN_MULTI: Final = frozenset((b"exec", b"discard", b"multi", b"watch", b"quit", b"reset"))
 WHILE_SUBSCRIBED: Final = frozenset(
     (
@@ -44,9 +46,13 @@ WHILE_SUBSCRIBED: Final = frozenset(
 )  # fmt: skip
 
 
+ENOUGH: Final = 1 << 20
+"""Bytes of one reply which are to leave before more of a pipeline is run."""
+
+
 def execute_all(session: Session, commands: list[Argv]) -> int:
-    """Run requests in order, their replies going to `session.out`; returns how many were run. One that has to wait and
-    one that closes the connection are the last."""
+    """Run requests in order, their replies going to `session.out`; returns how many were run. One that has to wait,
+    one that closes the connection and one with a large reply are the last."""
     server = session.server
     out = session.out
     for done, argv in enumerate(commands, 1):
@@ -55,7 +61,7 @@ def execute_all(session: Session, commands: list[Argv]) -> int:
             out.append(reply)
         if server.signaled:
             server.wakeups.serve()
-        if session.parked is not None or session.closing:
+        if session.parked is not None or session.closing or len(reply) > ENOUGH:
             return done
     return len(commands)
 
@@ -68,7 +74,7 @@ def execute(session: Session, argv: Argv) -> bytes:
     if command is None or command.subcommands is not None:
         found = find(server, argv)
         if isinstance(found, ReplyError):
-            return _refuse(session, found)
+            return _hang_up(session) if argv[0].lower() in OF_HTTP else _refuse(session, found)
         command = found
     if not command.min_argc <= len(argv) <= command.max_argc:
         return _refuse(session, errors.wrong_arity(command.name), command)
@@ -374,6 +380,13 @@ def run_told(
     if session.tracking is not None and session.multi is None and not command.name.startswith(b"client|"):
         session.tracking.caching = False
     return reply, caches.end()
+
+
+def _hang_up(session: Session) -> bytes:
+    """HTTP is not answered: the connection ends with what was said before, and nothing behind it is run."""
+    log.warning("client %d (%s) speaks HTTP, closing: did a web page send it here?", session.id, session.address)
+    session.server.kill(session, after_reply=True)
+    return NO_REPLY
 
 
 def _refuse(session: Session, error: ReplyError, command: Command | None = None) -> bytes:

@@ -23,6 +23,9 @@ HELD_MAX: Final = 1 << 20
 """Bytes of replies held back for durability before the client is no longer read from."""
 SLICE: Final = 64
 """Commands of one pipeline that run before the size of their replies is looked at."""
+LONG: Final = 1024
+"""Commands of one pipeline after which the other clients get their turn: libuv hands over up to 32 buffers of 256 KB from
+one socket before it looks at the next one, which are seconds."""
 REPLIES_MAX: Final = 1 << 20
 """Bytes of replies that one client may pile up in a tick; the rest of its pipeline waits until they have left."""
 UNREAD_MAX: Final = 256 << 20
@@ -157,8 +160,10 @@ class Connection(asyncio.Protocol):
             server.ready.append(session)
         lsn = session.ds.lsn
         done = execute_all(session, commands)
-        if session.parked is not None:
+        if done < len(commands) and not session.closing:
             session.backlog.extend(commands[done:])
+            if session.parked is None:
+                self._rest()
         session.commands += len(commands)
         session.active_ms = session.ds.now
         if server.throttled and session.ds.lsn != lsn:
@@ -174,20 +179,30 @@ class Connection(asyncio.Protocol):
             seen = len(session.out)
             if session.closing:
                 return
-            if session.parked is not None or room < 0:
+            if session.parked is not None or session.backlog or room < 0:
                 session.backlog.extend(commands[start + SLICE :])
                 if session.parked is None and session.backlog:
-                    self.hold(True)
-                    self.server.loop.call_soon(self.go_on)
+                    self._rest()
                 return
+        if len(commands) > LONG:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Let replies leave and others have their turn before more of this client is read or run."""
+        self.hold(True)
+        self.server.loop.call_soon(self.go_on)
 
     def go_on(self) -> None:
         """There may be room for the replies to what is left of a pipeline."""
         session = self.session
-        if session.backlog and not self._stuffed and session.pending_bytes <= HELD_MAX and session.peer is not None:
+        if self._stuffed or session.pending_bytes > HELD_MAX or session.peer is None:
+            return
+        if session.backlog:
             if not self.server.in_tick:
                 self.server.begin_tick()
             self.run_backlog()
+        elif session.parked is None and not session.closing:
+            self.hold(False)
 
     def run_backlog(self) -> None:
         """The client waits no more: go on with what it has sent meanwhile."""

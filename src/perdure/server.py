@@ -348,8 +348,7 @@ class Server(Hot):
         if raw is not None and isinstance(peer, tuple):
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self.config.tcp_keepalive:
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, self.config.tcp_keepalive)
+                probe_when_silent(raw, self.config.tcp_keepalive)
         refusal = self._why_no_entry(session, peer)
         if refusal:
             self.rejected_connections += 1
@@ -1017,6 +1016,15 @@ def quoted(raw: bytes) -> str:
 def stays(path: str) -> None:
     """`dir` was set. Raises ConfigError."""
     raise ConfigError("", "the data directory cannot change while the server runs: stop it, move the directory, start it")
+
+
+def probe_when_silent(raw: socket.socket, seconds: int) -> None:
+    """Let TCP ask after so many seconds of silence whether the peer is still there: one that is not is gone after twice
+    the time, as in Redis. With the kernel's own numbers it would stay eleven minutes more."""
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, seconds)
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, seconds // 3))
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
 
 
 def is_loopback(address: str) -> bool:

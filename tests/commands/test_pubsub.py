@@ -14,6 +14,15 @@ from perdure.session import Session
 from perdure_storage.wal import Segment
 
 DIALOGUES = {
+    "channels are listed by one pattern, and no transaction becomes a monitor": """
+        1 PUBSUB CHANNELS a b
+        1 PUBSUB SHARDCHANNELS a b
+        1 MULTI
+        1 MONITOR
+        1 PING
+        1 EXEC
+        1 PING
+    """,
     "subscribing and unsubscribing": """
         1 SUBSCRIBE a b a
         1 <

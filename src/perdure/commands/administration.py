@@ -95,6 +95,8 @@ COMMANDS.command(
 @COMMANDS.command("MONITOR", ADMIN | ANYTIME, since="1.0.0", complexity="O(1)")
 def monitor(ctx: Session, args: Args) -> Reply:
     """Show every command that the server runs from now on."""
+    if ctx.in_exec:  # the replies that are still to come would be lost among what is shown
+        raise ReplyError("ERR MONITOR isn't allowed for DENY BLOCKING client")
     ctx.monitoring = True
     ctx.server.monitors.add(ctx)
     ctx.server.update_gate()

@@ -224,7 +224,7 @@ def document(each: Command) -> Reply:
     fields: dict[bytes, Reply] = {
         b"summary": each.summary.encode(),
         b"since": each.since.encode(),
-        b"group": each.family.group.encode(),
+        b"group": each.family.group.replace("_", "-").encode(),
         b"complexity": each.complexity.encode(),
     }
     if each.deprecated_since:

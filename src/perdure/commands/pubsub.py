@@ -92,9 +92,11 @@ def spublish(ctx: Session, args: Args) -> Reply:
 # -- who listens ---------------------------------------------------------------------------------------------------
 
 
-def _channels(kind: Kind, args: Args) -> Reply:
+def _channels(kind: Kind, args: Args, subcommand: str) -> Reply:
     if not args:
         return list(kind.listeners)
+    if len(args) > 1:
+        raise ReplyError(f"ERR unknown subcommand or wrong number of arguments for '{subcommand}'. Try PUBSUB HELP.")
     return [*filter(compile_glob(args[0]), kind.listeners)]
 
 
@@ -108,7 +110,7 @@ def _numsub(kind: Kind, args: Args) -> Reply:
 @COMMANDS.command("PUBSUB CHANNELS [pattern]", ASKING, since="2.8.0", complexity="O(N), N being all channels")
 def pubsub_channels(ctx: Session, args: Args) -> Reply:
     """Return the channels that somebody listens to."""
-    return _channels(ctx.server.pubsub.channels, args)
+    return _channels(ctx.server.pubsub.channels, args, "CHANNELS")
 
 
 @COMMANDS.command("PUBSUB NUMSUB [channel [channel ...]]", ASKING, since="2.8.0", complexity="O(N)")
@@ -126,7 +128,7 @@ def pubsub_numpat(ctx: Session, args: Args) -> Reply:
 @COMMANDS.command("PUBSUB SHARDCHANNELS [pattern]", ASKING, since="7.0.0", complexity="O(N), N being all channels")
 def pubsub_shardchannels(ctx: Session, args: Args) -> Reply:
     """Return the shard channels that somebody listens to."""
-    return _channels(ctx.server.pubsub.shard_channels, args)
+    return _channels(ctx.server.pubsub.shard_channels, args, "SHARDCHANNELS")
 
 
 @COMMANDS.command("PUBSUB SHARDNUMSUB [shardchannel [shardchannel ...]]", ASKING, since="7.0.0", complexity="O(N)",
