@@ -183,7 +183,7 @@ def test_others_have_their_turn_while_a_long_pipeline_is_run(start_perdure: Star
         assert other.ask("PING") == b"PONG"
         turns += 1
     questions.join()
-    assert turns > 30
+    assert turns > 10
 
 
 def test_a_silent_peer_that_is_gone_is_noticed_after_twice_the_keepalive() -> None:

@@ -417,7 +417,7 @@ def xreadgroup(client: Client, place: Place) -> Argv:
     new = [ident for ident in sorted(log.entries) if ident > group.last][:count]
     noack = client.random.random() < 0.15
     given = {} if noack else dict.fromkeys(new, (consumer, 1))
-    readers = group.consumers | {consumer} if new else group.consumers
+    readers = group.consumers | {consumer}
     with_group(client, place, name, Group(max([group.last, *new]), readers, group.pending | given))
     words = [b"XREADGROUP", b"GROUP", name, consumer, b"COUNT", b"%d" % count, *([b"NOACK"] if noack else [])]
     return [*words, b"STREAMS", place[1], b">"]
@@ -453,8 +453,7 @@ def xautoclaim(client: Client, place: Place) -> Argv:
     name, group = chosen
     consumer = b"reader:%d" % client.random.randrange(3)
     pending = {ident: (consumer, count + 1) for ident, (_, count) in group.pending.items() if ident in log.entries}
-    readers = group.consumers | {consumer} if pending else group.consumers
-    with_group(client, place, name, group._replace(consumers=readers, pending=pending))
+    with_group(client, place, name, group._replace(consumers=group.consumers | {consumer}, pending=pending))
     return [b"XAUTOCLAIM", place[1], name, consumer, b"0", b"-", b"COUNT", b"1000"]
 
 
