@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from perdure.commands import FAMILIES
-from perdure.registry import Command, build_table
+from perdure.registry import NOT_HERE, Command, build_table
 
 TITLES: Final = {
     "connection": "Connections",
@@ -31,17 +31,6 @@ TITLES: Final = {
     "cluster": "Cluster",
 }
 """Redis' groups in the order of the page. Another group comes last, under its own name."""
-
-NOT_HERE: Final[dict[str, tuple[str, ...]]] = {
-    "Not for a single server, which has no slots and no replicas": (
-        "FAILOVER", "PSYNC", "REPLCONF", "SYNC",
-        "CLUSTER ADDSLOTS ADDSLOTSRANGE BUMPEPOCH COUNT-FAILURE-REPORTS DELSLOTS DELSLOTSRANGE FAILOVER"
-        " FLUSHSLOTS FORGET MEET REPLICAS REPLICATE SAVECONFIG"
-        " SET-CONFIG-EPOCH SETSLOT SLAVES",
-    ),
-    "Not without loadable modules": ("MODULE LOAD LOADEX UNLOAD",),
-}  # fmt: skip
-"""What of Redis 7.2 is not there, by reason: commands, or a container with those of its subcommands."""
 
 HEAD: Final = """\
 # Commands

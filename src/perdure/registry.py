@@ -338,3 +338,24 @@ def every_command(table: Mapping[bytes, Command]) -> Iterator[Command]:
 def with_upper_case(table: dict[bytes, Command]) -> dict[bytes, Command]:
     """A look-up table with both spellings that clients use, lower case and upper case, so that neither is converted."""
     return table | {name.upper(): command for name, command in table.items()}
+
+
+NOT_HERE: Final[dict[str, tuple[str, ...]]] = {
+    "Not for a single server, which has no slots and no replicas": (
+        "FAILOVER", "PSYNC", "REPLCONF", "SYNC",
+        "CLUSTER ADDSLOTS ADDSLOTSRANGE BUMPEPOCH COUNT-FAILURE-REPORTS DELSLOTS DELSLOTSRANGE FAILOVER"
+        " FLUSHSLOTS FORGET MEET REPLICAS REPLICATE SAVECONFIG"
+        " SET-CONFIG-EPOCH SETSLOT SLAVES",
+    ),
+    "Not without loadable modules": ("MODULE LOAD LOADEX UNLOAD",),
+}  # fmt: skip
+"""What of Redis 7.2 is not there, by reason: commands, or a container with those of its subcommands."""
+
+
+def commands_not_here() -> frozenset[bytes]:
+    """Their names, as those of commands and subcommands in a table. Rules of users may name them, which has no effect."""
+    found: set[str] = set()
+    for names in NOT_HERE.values():
+        for name, *subcommands in (each.lower().split() for each in names):
+            found.update([f"{name}|{word}" for word in subcommands] or [name])
+    return frozenset(name.encode() for name in found)

@@ -587,6 +587,16 @@ def test_a_file_without_the_default_user_does_not_take_its_password_away(
     assert client.ask("AUTH", "one") == b"OK"
 
 
+def test_users_of_redis_may_be_allowed_commands_that_are_not_here(start_perdure: StartPerdure, tmp_path: Path) -> None:
+    path = tmp_path / "users.acl"
+    path.write_text("user replica on >word +psync +replconf +ping\n")
+    client = start_perdure("--aclfile", str(path)).connect()
+    assert b"-@all +psync +replconf +ping" in client.ask("ACL", "LIST")[1]
+    assert client.ask("AUTH", "replica", "word") == b"OK"
+    assert client.ask("PING") == b"PONG"
+    assert "unknown command 'PSYNC'" in str(client.ask("PSYNC", "?", "-1"))
+
+
 @pytest.mark.parametrize(
     ("options", "problem"),
     [

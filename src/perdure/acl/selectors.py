@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from perdure.errors import ReplyError
 from perdure.globs import Matcher, compile_glob
 from perdure.key_uses import key_uses
-from perdure.registry import Args, Command, every_command
+from perdure.registry import Args, Command, commands_not_here, every_command
 
 CATEGORIES: Final = (
     "keyspace", "read", "write", "set", "sortedset", "list", "hash", "string", "bitmap", "hyperloglog", "geo", "stream",
@@ -70,7 +70,7 @@ class Vocabulary:
         self.table = table
         self.by_category: dict[bytes, frozenset[bytes]] = {}
         every = [*every_command(table)]
-        self.all = frozenset(each.name for each in every)
+        self.all = frozenset(each.name for each in every) | commands_not_here()
         for category in CATEGORIES:
             names = frozenset(each.name for each in every if category in each.acl_categories)
             self.by_category[category.encode()] = names
