@@ -169,7 +169,8 @@ def start_logging(config: Config) -> None:
 
     if config.logfile and config.is_set("dir"):
         os.makedirs(config.dir, mode=0o700, exist_ok=True)
-    handler = WatchedFileHandler(config.at(config.logfile)) if config.logfile else logging.StreamHandler()
+    console = sys.stderr if config.port == 0 else sys.stdout  # where a port is asked for, that alone is said on stdout
+    handler = WatchedFileHandler(config.at(config.logfile)) if config.logfile else logging.StreamHandler(console)
     handler.setFormatter(RedisFormatter())
     logger = logging.getLogger("perdure")
     logger.handlers = [handler]
