@@ -237,7 +237,8 @@ GROUPS: Final[tuple[Group, ...]] = (
         (
             D("daemonize", YES_NO, "no", "Go to the background; with systemd leave it off", change=STARTUP),
             D("pidfile", FILE, "", "File to write the process id to", change=STARTUP),
-            D("logfile", FILE, "", "File for the server's messages; empty is standard output, or with port 0 standard error", change=STARTUP),
+            D("logfile", FILE, "", "File for the server's messages; empty is standard output, or with port 0 standard error",
+              change=STARTUP),
             D("loglevel", Choice("debug", "verbose", "notice", "warning"), "notice", "What is worth a message"),
             D("shutdown-timeout", SECONDS, "10", "Seconds a shutdown waits for clients to read their replies"),
         ),

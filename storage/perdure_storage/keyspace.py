@@ -226,12 +226,16 @@ class Keyspace:
             entry.load(self.ds.snapshot)
         return entry
 
-    def is_large_and_cold(self, key: bytes, kind: type[C]) -> bool:
-        """Is this a collection of that kind which should not come into memory for the sake of a few elements?"""
-        if self.complete:
-            return False
-        entry = self.find(key)
-        return type(entry) is kind and not entry.loaded and entry.size > BIG
+    def few(self, key: bytes, kind: type[C]) -> Any:
+        """What can be asked for a few elements of the collection at `key` by `get` and `in`: those in memory, or where it is
+        large and was evicted, its rows, which then stay where they are. None: there is nothing. Hit or miss counted."""
+        if not self.complete:
+            large = self.find(key)
+            if type(large) is kind and not large.loaded and large.size > BIG:
+                self.ds.hits += 1
+                return large.cold()
+        entry: Any = self.hash(key) if kind is Hash else self.collection(key, kind)
+        return None if entry is None else entry.values
 
     def size_of(self, key: bytes, kind: type[C]) -> int:
         """How many elements the collection at `key` has (0: there is none): its record is enough. Counted."""

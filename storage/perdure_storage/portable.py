@@ -45,7 +45,7 @@ def value_of(entry: Any) -> Value:
         case List():
             return ListValue(entry.values())
         case Set():
-            return SetValue(dict(entry.members))
+            return SetValue(dict(entry.values))
         case ZSet():
             return ZSetValue(dict(entry.values))
         case Hash():

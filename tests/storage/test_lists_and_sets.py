@@ -136,7 +136,7 @@ class World:
             found = self.db.find_collection(key, Set)
             assert (found is not None) == bool(members)
             if found is not None:
-                assert set(found.members) == members and found.size == len(members)
+                assert set(found.values) == members and found.size == len(members)
                 assert found.weight >= MEMBER_COST * len(members) + sum(map(len, members))
                 if found.order is not None:
                     found.order.check(members)

@@ -21,7 +21,6 @@ from perdure.registry import DENYOOM, FAST, READ, RECORD_ONLY, WRITE, Args, Fami
 from perdure.resp import Pairs, Reply
 from perdure_storage.events import HASH
 from perdure_storage.keyspace import Keyspace
-from perdure_storage.types.cold import Cold
 from perdure_storage.types.hash import Hash
 
 COMMANDS = Family("hash")
@@ -88,21 +87,11 @@ def hsetnx(db: Keyspace, args: Args) -> Reply:
     return 1
 
 
-def _cold(db: Keyspace, key: bytes) -> Cold[bytes] | None:
-    """Where to look fields up one by one, if this is a large hash that is not in memory: it stays where it is."""
-    if not db.is_large_and_cold(key, Hash):
-        return None
-    entry: Hash = db.lookup(key)
-    return entry.cold()
-
-
 @COMMANDS.command("HGET key field", READ | FAST | RECORD_ONLY, since="2.0.0", complexity="O(1)")
 def hget(db: Keyspace, args: Args) -> Reply:
     """Return the value of a field."""
-    if not db.complete and (cold := _cold(db, args[0])) is not None:
-        return cold.get(args[1])
-    entry = db.hash(args[0])
-    return None if entry is None else entry.values.get(args[1])
+    fields = db.few(args[0], Hash)
+    return None if fields is None else fields.get(args[1])
 
 
 @COMMANDS.command(
@@ -110,10 +99,8 @@ def hget(db: Keyspace, args: Args) -> Reply:
 )
 def hmget(db: Keyspace, args: Args) -> Reply:
     """Return the values of fields, null for those that do not exist."""
-    if not db.complete and (cold := _cold(db, args[0])) is not None:
-        return [*map(cold.get, args[1:])]
-    entry = db.hash(args[0])
-    return [None] * (len(args) - 1) if entry is None else [*map(entry.values.get, args[1:])]
+    fields = db.few(args[0], Hash)
+    return [None] * (len(args) - 1) if fields is None else [*map(fields.get, args[1:])]
 
 
 @COMMANDS.command("HGETALL key", READ, since="2.0.0", complexity="O(N)", tips="nondeterministic_output_order")
@@ -151,19 +138,15 @@ def hlen(db: Keyspace, args: Args) -> Reply:
 @COMMANDS.command("HSTRLEN key field", READ | FAST | RECORD_ONLY, since="3.2.0", complexity="O(1)", key_flags=("RO",))
 def hstrlen(db: Keyspace, args: Args) -> Reply:
     """Return the length of a field's value."""
-    if not db.complete and (cold := _cold(db, args[0])) is not None:
-        return len(cold.get(args[1]) or b"")
-    entry = db.hash(args[0])
-    return 0 if entry is None else len(entry.values.get(args[1], b""))
+    fields = db.few(args[0], Hash)
+    return 0 if fields is None else len(fields.get(args[1]) or b"")
 
 
 @COMMANDS.command("HEXISTS key field", READ | FAST | RECORD_ONLY, since="2.0.0", complexity="O(1)", key_flags=("RO",))
 def hexists(db: Keyspace, args: Args) -> Reply:
     """Return 1 if the field exists."""
-    if not db.complete and (cold := _cold(db, args[0])) is not None:
-        return int(args[1] in cold)
-    entry = db.hash(args[0])
-    return 1 if entry is not None and args[1] in entry.values else 0
+    fields = db.few(args[0], Hash)
+    return 1 if fields is not None and args[1] in fields else 0
 
 
 @COMMANDS.command(

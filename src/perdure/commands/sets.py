@@ -15,7 +15,6 @@ from perdure.resp import Reply
 from perdure.resp import Set as SetReply
 from perdure_storage.events import GENERIC, SET
 from perdure_storage.keyspace import Keyspace
-from perdure_storage.types.cold import Cold
 from perdure_storage.types.set import Set
 
 COMMANDS = Family("set")
@@ -78,7 +77,7 @@ def smove(db: Keyspace, args: Args) -> Reply:
     target = db.find_collection(args[1], Set)
     members = args[2:]
     if entry is target:
-        return int(members[0] in entry.members)
+        return int(members[0] in entry.values)
     if not entry.remove(members):
         return 0
     db.notify(SET, b"srem", args[0])
@@ -94,15 +93,7 @@ def smove(db: Keyspace, args: Args) -> Reply:
 def smembers(db: Keyspace, args: Args) -> Reply:
     """Return all members."""
     entry = db.collection(args[0], Set)
-    return SetReply(entry.members if entry is not None else ())
-
-
-def _cold(db: Keyspace, key: bytes) -> Cold[bytes] | None:
-    """Where to look members up one by one, if this is a large set that is not in memory: it stays where it is."""
-    if not db.is_large_and_cold(key, Set):
-        return None
-    entry: Set = db.lookup(key)
-    return entry.cold()
+    return SetReply(entry.values if entry is not None else ())
 
 
 @COMMANDS.command(
@@ -110,10 +101,8 @@ def _cold(db: Keyspace, key: bytes) -> Cold[bytes] | None:
 )
 def sismember(db: Keyspace, args: Args) -> Reply:
     """Return 1 if this is a member."""
-    if not db.complete and (cold := _cold(db, args[0])) is not None:
-        return int(args[1] in cold)
-    entry = db.collection(args[0], Set)
-    return 1 if entry is not None and args[1] in entry.members else 0
+    members = db.few(args[0], Set)
+    return 1 if members is not None and args[1] in members else 0
 
 
 @COMMANDS.command(
@@ -121,10 +110,7 @@ def sismember(db: Keyspace, args: Args) -> Reply:
 )
 def smismember(db: Keyspace, args: Args) -> Reply:
     """Return 1 for each one that is a member, 0 for the others."""
-    if not db.complete and (cold := _cold(db, args[0])) is not None:
-        return [int(member in cold) for member in args[1:]]
-    entry = db.collection(args[0], Set)
-    members = entry.members if entry is not None else NOTHING
+    members = db.few(args[0], Set) or NOTHING
     return [1 if member in members else 0 for member in args[1:]]
 
 
@@ -153,7 +139,7 @@ def spop(db: Keyspace, args: Args) -> Reply:
         entry = db.find_collection(args[0], Set)
         if entry is None:
             return None
-        member = sampling.one(entry, entry.members, random)
+        member = sampling.one(entry, entry.values, random)
         entry.remove((member,))
         db.notify(SET, b"spop", args[0])
         db.settle(entry)
@@ -164,7 +150,7 @@ def spop(db: Keyspace, args: Args) -> Reply:
     entry = db.find_collection(args[0], Set)
     if entry is None or not count:
         return SetReply(())
-    taken = sampling.some(entry, entry.members, count, random)
+    taken = sampling.some(entry, entry.values, count, random)
     db.notify(SET, b"spop", args[0])
     if len(taken) == entry.size:
         db.drop(entry)
@@ -185,14 +171,14 @@ def srandmember(db: Keyspace, args: Args) -> Reply:
     """Return random members: up to `count` different ones, or exactly `-count` with repetitions."""
     if len(args) == 1:
         entry = db.collection(args[0], Set)
-        return None if entry is None else sampling.one(entry, entry.members, db.ds.random)
+        return None if entry is None else sampling.one(entry, entry.values, db.ds.random)
     if len(args) > 2:
         raise errors.syntax()
     count = integer_between(args[1], -INT_MAX, INT_MAX)
     entry = db.collection(args[0], Set)
     if entry is None or not count:
         return []
-    return sampling.some(entry, entry.members, count, db.ds.random)
+    return sampling.some(entry, entry.values, count, db.ds.random)
 
 
 @COMMANDS.command(
@@ -213,7 +199,7 @@ def sscan(db: Keyspace, args: Args) -> Reply:
         return [b"0", []]
     options = ScanOptions(args[1:])
     if entry.encoding() != "hashtable":
-        cursor, members = 0, [*entry.members]
+        cursor, members = 0, [*entry.values]
     else:
         cursor, members = entry.ordered().page(options.cursor, options.count)
     if options.match is not None:
@@ -226,7 +212,7 @@ def sscan(db: Keyspace, args: Args) -> Reply:
 
 def _sets(db: Keyspace, keys: Args) -> list[Members]:
     """The members of each; none where there is no such key. Raises WrongType."""
-    return [NOTHING if entry is None else entry.members for entry in [db.collection(key, Set) for key in keys]]
+    return [NOTHING if entry is None else entry.values for entry in [db.collection(key, Set) for key in keys]]
 
 
 def intersection(sets: list[Members]) -> Iterable[bytes]:

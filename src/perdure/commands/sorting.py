@@ -128,7 +128,7 @@ def _elements(entry: List | Set | ZSet, wishes: Wishes) -> list[bytes]:
     if isinstance(entry, Set):
         if wishes.unsorted and wishes.repeatable:
             wishes.unsorted, wishes.letters, wishes.by = False, True, None
-        return [*entry.members]
+        return [*entry.values]
     if isinstance(entry, List):
         elements = entry.values()
     else:

@@ -23,7 +23,6 @@ from perdure.resp import NULL_ARRAY, Pairs, Reply, format_double
 from perdure.session import Park
 from perdure_storage.events import GENERIC, ZSET
 from perdure_storage.keyspace import Keyspace
-from perdure_storage.types.cold import Cold
 from perdure_storage.types.entry import Kind
 from perdure_storage.types.ranking import Ranked
 from perdure_storage.types.set import Set
@@ -168,21 +167,11 @@ def zcard(db: Keyspace, args: Args) -> Reply:
     return db.size_of(args[0], ZSet)
 
 
-def _cold(db: Keyspace, key: bytes) -> Cold[float] | None:
-    """Where to look scores up one by one, if this is a large set that is not in memory: it stays where it is."""
-    if not db.is_large_and_cold(key, ZSet):
-        return None
-    entry: ZSet = db.lookup(key)
-    return entry.cold()
-
-
 @COMMANDS.command("ZSCORE key member", READ | FAST | RECORD_ONLY, since="1.2.0", complexity="O(1)")
 def zscore(db: Keyspace, args: Args) -> Reply:
     """Return the score of a member."""
-    if not db.complete and (cold := _cold(db, args[0])) is not None:
-        return cold.get(args[1])
-    entry = db.collection(args[0], ZSet)
-    return None if entry is None else entry.values.get(args[1])
+    scores = db.few(args[0], ZSet)
+    return None if scores is None else scores.get(args[1])
 
 
 @COMMANDS.command(
@@ -190,10 +179,8 @@ def zscore(db: Keyspace, args: Args) -> Reply:
 )
 def zmscore(db: Keyspace, args: Args) -> Reply:
     """Return the scores of members, null for those that are not there."""
-    if not db.complete and (cold := _cold(db, args[0])) is not None:
-        return [*map(cold.get, args[1:])]
-    entry = db.collection(args[0], ZSet)
-    return [None] * (len(args) - 1) if entry is None else [*map(entry.values.get, args[1:])]
+    scores = db.few(args[0], ZSet)
+    return [None] * (len(args) - 1) if scores is None else [*map(scores.get, args[1:])]
 
 
 def _rank(name: bytes, *, reverse: bool) -> Callable[[Keyspace, Args], Reply]:
@@ -499,7 +486,7 @@ class _Source:
         if type(entry) is Set:
             plain = db.find_collection(key, Set)
             assert plain is not None
-            self.names, self.scored = plain.members, False
+            self.names, self.scored = plain.values, False
         elif entry is not None:
             ranked = db.find_collection(key, ZSet)
             assert ranked is not None

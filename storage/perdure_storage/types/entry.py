@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from perdure_storage.keyspace import Dataset, Keyspace
     from perdure_storage.tables import Snapshot, Table
+    from perdure_storage.types.cold import Cold
 
 Element = tuple[Any, ...]
 """One part of a value, of bytes and numbers: two values of a type are equal when they have the same elements, in any
@@ -204,6 +205,10 @@ class Collection(Entry):
     @property
     def loaded(self) -> bool:
         """Are the elements in memory?"""
+        raise NotImplementedError
+
+    def cold(self) -> Cold[Any]:
+        """The elements by name, each read from its row. REQUIRES: not loaded, and a type whose elements have names."""
         raise NotImplementedError
 
     def load(self, snapshot: Snapshot) -> None:

@@ -77,7 +77,7 @@ class Set(Collection):
         return [self.names or {}, *([order.names, order.gone] if order is not None else [])]
 
     @property
-    def members(self) -> dict[bytes, None]:
+    def values(self) -> dict[bytes, None]:
         """The members, for reading only."""
         assert self.names is not None
         return self.names
@@ -124,7 +124,7 @@ class Set(Collection):
         """The members in an order: see `Order`. O(n) the first time."""
         order = self.order
         if order is None:
-            order = self.order = Order(self.members, self.db.ds.random)
+            order = self.order = Order(self.values, self.db.ds.random)
             self.grow(8 * self.size)
         return order
 
@@ -136,13 +136,13 @@ class Set(Collection):
             return "hashtable"
         if not self.loaded:
             self.load(self.db.ds.snapshot)
-        return "hashtable" if self._is_wide(self.members) else "intset"
+        return "hashtable" if self._is_wide(self.values) else "intset"
 
     def copy(self, target: Keyspace, key: bytes) -> None:
         made = target.create(Set, key)
         made.expire = self.expire
         target.expires += 1 if self.expire else 0
-        made.add(self.members)
+        made.add(self.values)
         made.wide = self.wide
 
     # -- rows ------------------------------------------------------------------------------------------------------
@@ -171,7 +171,7 @@ class Set(Collection):
     tables = (SETS,)
 
     def elements(self) -> Iterator[Element]:
-        return ((member,) for member in self.members)
+        return ((member,) for member in self.values)
 
     @staticmethod
     def stored(snapshot: Snapshot, ident: int) -> Iterator[Element]:
