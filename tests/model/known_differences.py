@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tests.model.differential import SAME, Argv, Difference, Reply
+from tests.model.families.dumps import same_but_for_idlers
 from tests.model.families.streams import alike, without_idlers
 
 NULL: Final = (("*", None), ("_", b""))
@@ -79,6 +80,8 @@ def _seen_by_watch(argv: Argv, redis: Reply, perdure: Reply) -> bool:
 def _idle_consumers(argv: Argv, redis: Reply, perdure: Reply) -> bool:
     if _named(argv, b"xgroup"):
         return argv[1].lower() == b"createconsumer" and (redis, perdure) == ((":", 1), (":", 0))
+    if _named(argv, b"dump"):
+        return same_but_for_idlers(redis, perdure)
     return _named(argv, b"xinfo") and alike(redis, without_idlers(redis, perdure))
 
 

@@ -72,6 +72,19 @@ def same_value(expected: Reply, found: Reply) -> bool:
     return _timeless(rdb.load(expected[1])) == _timeless(rdb.load(found[1]))
 
 
+def same_but_for_idlers(expected: Reply, found: Reply) -> bool:
+    """`same_value`, where `found` may have consumers that have nothing and that 7.0 has not made."""
+    if not isinstance(expected[1], bytes) or not isinstance(found[1], bytes) or "-" in (expected[0], found[0]):
+        return False
+    theirs, ours = _timeless(rdb.load(expected[1])), _timeless(rdb.load(found[1]))
+    if not isinstance(theirs, StreamValue) or not isinstance(ours, StreamValue) or len(theirs.groups) != len(ours.groups):
+        return False
+    for one, other in zip(theirs.groups, ours.groups, strict=True):
+        kept = {each.name for each in one.consumers} | {name for name, _, _ in other.pending.values()}
+        other.consumers = [each for each in other.consumers if each.name in kept]
+    return theirs == ours
+
+
 def _timeless(value: Value) -> Value:
     if isinstance(value, StreamValue):
         for group in value.groups:
