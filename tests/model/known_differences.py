@@ -73,6 +73,10 @@ def _dead_keys(argv: Argv, redis: Reply, perdure: Reply) -> bool:
     return _named(argv, b"dbsize") and redis[0] == perdure[0] == ":" and redis[1] > perdure[1]
 
 
+def _over_at_once(argv: Argv, redis: Reply, perdure: Reply) -> bool:
+    return _named(argv, b"exec") and isinstance(perdure[1], list) and redis in NULL
+
+
 def _seen_by_watch(argv: Argv, redis: Reply, perdure: Reply) -> bool:
     return _named(argv, b"exec") and isinstance(redis[1], list) and perdure in NULL
 
@@ -115,6 +119,7 @@ KNOWN: Final = (
     Difference("A score of -0 keeps its sign", _negative_zero),
     Difference("OBJECT REFCOUNT", _references),
     Difference("DBSIZE does not count keys whose time is over", _dead_keys, after="EXAT PXAT"),
+    Difference("WATCH does not see a key whose time is over at once", _over_at_once, after="EXAT PXAT", of_watch=True),
     Difference("SORT BY … ALPHA of elements with the same weight", _same_weights),
     Difference("SORT after a number that is next to nothing", _left_over_errno),
     Difference("Members at the same distance", _same_distances),
