@@ -112,6 +112,7 @@ SCRIPTS = {
     """,
     "a watched key that the watcher changes": "1 WATCH k\n1 SET k 1\n1 MULTI\n1 GET k\n1 EXEC",
     "appending nothing to a watched key": '1 SET k 1\n1 WATCH k\n2 APPEND k ""\n1 MULTI\n1 GET k\n1 EXEC',
+    "trimming nothing from a watched key": "1 RPUSH k a b\n1 WATCH k\n2 LTRIM k -9 -1\n1 MULTI\n1 LLEN k\n1 EXEC",
     "UNWATCH": "1 WATCH k\n2 SET k 1\n1 UNWATCH\n1 MULTI\n1 GET k\n1 EXEC",
     "DISCARD unwatches": "1 WATCH k\n2 SET k 1\n1 MULTI\n1 DISCARD\n1 MULTI\n1 GET k\n1 EXEC",
     "EXEC unwatches": "1 WATCH k\n1 MULTI\n1 EXEC\n2 SET k 1\n1 MULTI\n1 GET k\n1 EXEC",
