@@ -1,7 +1,7 @@
 """argv → reply bytes: look up, admit, make resident, run, `finish`.
 
 `execute` is the hot path and stays flat. Everything that is not the common case leaves it early: `_admit` when the
-session's or the server's gate is set, `_blocked_by_cold` when a key's elements are not in memory.
+session's or the server's gate is set, `_wait_for_elements` when a key's elements are not in memory.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ memory). After the steps, `PROBES` read every key. A failing list is cut down to
 * `wild(names, words)`: any of these commands with any words in any number: finds errors told in another order.
 * `KEY` draws from few keys, so that commands meet. Some of them hold other types (`PRELUDE`), for WRONGTYPE.
 * Times: `SECONDS` and the like are far in the future or in the past, never near: nothing expires during a run.
-* `SAME[name]` compares where equal is too much to ask: `within(5000)` for times, `any_order` for sets, `random_choice`
+* `SAME[name]` compares where equal is too much to ask: `within(2000)` for times, `any_order` for sets, `random_choice`
   where only the shape can be told.
 * `steps` puts the commands into transactions and scripts as well, where each reply is compared as it would be outside.
 * `mostly("hash")` are keys that mostly hold what the family works on; `mainly` and `rarely` weigh strategies. A command that
@@ -397,10 +397,10 @@ def random_choice(expected: Reply, found: Reply) -> bool:
 
 
 SAME: Final[dict[str, Judge]] = {
-    "ttl": within(5),
-    "pttl": within(5000),
-    "expiretime": within(5),
-    "pexpiretime": within(5000),
+    "ttl": within(2),
+    "pttl": within(2000),
+    "expiretime": within(2),
+    "pexpiretime": within(2000),
 }
 """By command in lower case: how to compare where `==` does not do."""
 
