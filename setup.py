@@ -37,6 +37,7 @@ COMPILED = {
     "perdure.dispatch": "src/perdure/dispatch.py",
     "perdure.hot": "src/perdure/hot.py",
     "perdure.registry": "src/perdure/registry.py",
+    "perdure.scripting._bridge": "src/perdure/scripting/_bridge.pyx",
     "perdure.scripting.running": "src/perdure/scripting/running.py",
     "perdure.scripting.sandbox": "src/perdure/scripting/sandbox.py",
     "perdure.scripting.scripts": "src/perdure/scripting/scripts.py",

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from lupa.lua51 import LuaRuntime
+
+from perdure.scripting.bridge import PlainBridge, connect
 
 ROOT = Path(__file__).parent.parent
 PXDS = sorted(path for root in ("src", "storage") for path in (ROOT / root).rglob("*.pxd"))
@@ -50,3 +54,10 @@ def test_every_compiled_module_is_newer_than_its_source() -> None:
         stem = library.name.partition(".")[0]
         for source in library.parent.glob(f"{stem}.p*"):
             assert source.stat().st_mtime <= library.stat().st_mtime, f"{library.name} is older than {source.name}"
+
+
+def test_scripts_go_by_the_compiled_bridge_where_there_is_one() -> None:
+    """It may also fail to find the interpreter, and then nothing but the time would tell."""
+    there = find_spec("perdure.scripting._bridge") is not None
+    plain = isinstance(connect(LuaRuntime(encoding=None, max_memory=1 << 40), lambda argv: None), PlainBridge)
+    assert plain != there

@@ -13,6 +13,7 @@ import lupa.lua51
 import pytest
 from tests.commands.dialogue import play
 from tests.conftest import PerdureServer, RealRedis, StartPerdure
+from tests.model.differential import LocalServer
 
 CONVERSIONS = """
 return 1
@@ -149,6 +150,26 @@ return redis.call()
 return redis.call({})
 return redis.call('get', {})
 return redis.call('get', nil)
+return redis.call('get', true)
+return redis.call(print)
+return redis.pcall('get', {})
+return redis.call('echo', 1e100)
+return redis.call('echo', 0/0)
+return redis.call('echo', -1/0)
+return redis.call('echo', 2^53)
+return redis.call('echo', 1e17)
+return redis.call('echo', 123456789012345678)
+return redis.call('echo', 0.1)
+return redis.call('echo', '')
+return redis.call('echo', 'a\\0b')
+return coroutine.wrap(function() return redis.call('echo', 'x') end)()
+return coroutine.wrap(function() return redis.pcall('incr', 'not', 'so') end)()
+return coroutine.wrap(function() return redis.call('config', 'get', 'maxmemory') end)()
+local t = {3, 1, 2} table.sort(t, function(a, b) return redis.call('echo', a) < redis.call('echo', b) end) return t
+local t = {'rpush', 'many'} for i = 1, 1500 do t[#t + 1] = i end return redis.call(unpack(t))
+local t = {'rpush', 'many'} for i = 1, 1500 do t[#t + 1] = i end t[700] = false return redis.call(unpack(t))
+local t = {'rpush', 'many'} for i = 1, 7 do t[#t + 1] = i end t[5] = nil return redis.call(unpack(t, 1, 9))
+local t = {'rpush', 'many'} for i = 1, 1500 do t[#t + 1] = i end t[1200] = nil return redis.call(unpack(t, 1, 1502))
 redis.call('set', 's', 'x') return redis.call('lpush', 's', 'y')
 redis.call('set', 's', 'x') return redis.pcall('lpush', 's', 'y')
 redis.call('set', 's', 'x') return redis.pcall('lpush', 's', 'y').err
@@ -781,6 +802,25 @@ def test_a_script_that_wrote_is_not_killed(impatient: PerdureServer) -> None:
     killer.close()
 
 
+def test_other_threads_have_turns_while_a_script_runs() -> None:
+    """Else the log of what came before would not be synced until the script ends."""
+    turns, ended = 0, threading.Event()
+
+    def count() -> None:
+        nonlocal turns
+        while not ended.wait(0.001):
+            turns += 1
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    before = turns
+    LocalServer().ask(b"EVAL", b"for i = 1, 3e7 do end", b"0")
+    during = turns - before
+    ended.set()
+    thread.join()
+    assert during > 10
+
+
 def test_shutdown_nosave_ends_a_script_and_nothing_of_it_is_kept(start_perdure: StartPerdure) -> None:
     server = start_perdure("--busy-reply-threshold", "50")
     script, killer = server.connect(), server.connect()
@@ -882,6 +922,27 @@ def test_no_way_out(script: str, perdure: RealRedis) -> None:
     reply = str(perdure.ask("EVAL", script, 0))
     for word in ("python", "method", "bound", "0x7f", "open", "Traceback", "perdure."):
         assert word not in reply
+
+
+def resident(server: RealRedis) -> int:
+    return int(server.ask("INFO", "memory").partition(b"used_memory_rss:")[2].split()[0])
+
+
+def test_forgotten_interpreters_give_their_memory_back(perdure: RealRedis) -> None:
+    """The server collects no cycles: none may hold an interpreter."""
+
+    def use_and_forget(times: int) -> None:
+        for _ in range(times):
+            perdure.ask("EVAL", "return redis.call('TIME')", 0)
+            perdure.ask("SCRIPT", "FLUSH")
+            perdure.ask("FUNCTION", "LOAD", "#!lua name=mine\nredis.register_function('f', function() return 1 end)")
+            perdure.ask("FCALL", "f", 0)
+            perdure.ask("FUNCTION", "FLUSH")
+
+    use_and_forget(10)
+    before = resident(perdure)
+    use_and_forget(60)  # 30 MB when they are kept
+    assert resident(perdure) - before < 8 << 20
 
 
 def test_globals_do_not_outlive_a_script(perdure: RealRedis) -> None:

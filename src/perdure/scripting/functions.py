@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Final
 
 from perdure import errors
 from perdure.errors import ReplyError
 from perdure.resp import Reply, split_words
+from perdure.scripting.bridge import Body
 from perdure.scripting.running import ROOM, VERSION, Rules, Run, Stage
 from perdure.scripting.sandbox import BadScript, Sandbox
 from perdure.session import Session
@@ -30,13 +31,13 @@ class Function:
 
     __slots__ = ("body", "description", "flags", "library", "name", "rules")
 
-    def __init__(self, library: bytes, registered: Any) -> None:
+    def __init__(self, library: bytes, registered: Any, body: Body) -> None:
         self.library = library
         self.name: bytes = registered[b"name"]
         self.description: bytes | None = registered[b"description"]
         self.flags: list[bytes] = list(registered[b"flags"].values())
         self.rules = Rules(frozenset(flag.decode() for flag in self.flags), declared=True)
-        self.body: Callable[..., Any] = registered[b"run"]
+        self.body = body
 
 
 class Library:
@@ -162,7 +163,7 @@ class Libraries:
                 raise ReplyError(f"ERR Error compiling function: {bad.problem}") from None
         if not registered:
             raise ReplyError("ERR No functions registered")
-        return Library(name, code, [Function(name, each) for each in registered])
+        return Library(name, code, [Function(name, each, sandbox.bridge.body(each[b"run"])) for each in registered])
 
     def _refuse_collisions(self, libraries: list[Library], *, flush: bool = False) -> None:
         """Two functions of one name, whatever the case of its letters, cannot be. Raises ReplyError."""

@@ -39,5 +39,5 @@ cdef class Stage:
     cdef public object _finish
     cdef public long long _load_until
 
-    @cython.locals(server=Hot, caller=Session, actor=Session, alone=bint, given=tuple, size="long long")
+    @cython.locals(server=Hot, caller=Session, actor=Session, alone=bint, size="long long")
     cpdef object perform(self, Run run, Sandbox sandbox, body, long long count, list args)

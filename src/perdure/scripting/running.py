@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +18,7 @@ from perdure import clock
 from perdure.errors import CountedError, ReplyError
 from perdure.registry import REDIS_VERSION
 from perdure.resp import Raw, Reply
+from perdure.scripting.bridge import Body
 from perdure.scripting.convert import ENCODED, FAILED, OK, STATUS, to_lua
 from perdure.scripting.numbers import read_number
 from perdure.scripting.sandbox import INTERNAL, NO_MEMORY, LuaError, OutOfMemory, Sandbox
@@ -32,8 +34,6 @@ ROOM: Final = 256 << 20
 """Bytes that one script may allocate."""
 LOAD_MS: Final = 500
 """So long the code of a library may run when it is loaded."""
-FEW: Final = 100
-"""So many arguments are passed on the stack; more go in tables."""
 LEVELS: Final = (logging.DEBUG, logging.INFO, logging.INFO, logging.WARNING)
 TOLD_OK: Final = (b"OK", STATUS)
 NOTHING: Final = b"ERR Please specify at least one argument for this redis lib call"
@@ -117,7 +117,7 @@ class Stage:
                 "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'"
             )
 
-    def perform(self, run: Run, sandbox: Sandbox, body: Callable[..., Any], count: int, args: list[bytes]) -> Reply:
+    def perform(self, run: Run, sandbox: Sandbox, body: Body, count: int, args: list[bytes]) -> Reply:
         """Run a compiled script with the first `count` of `args` as keys. Raises ReplyError with the script's error."""
         server, caller = self.server, run.caller
         actor = self.actor or self._new_actor()
@@ -132,17 +132,12 @@ class Stage:
             server.held_back = []
         run.sandbox = sandbox
         self.run = run
-        given: tuple[Any, ...]
-        if count > 1 or len(args) >= FEW:
-            given = -1, sandbox.new_table(args[:count]), sandbox.new_table(args[count:])
-        else:
-            given = count, *args
         size = 0
         for arg in args:
             size += len(arg)
         sandbox.enter(size)
         try:
-            outcome = body(*given)
+            outcome = body(count, args)
         except OutOfMemory:
             outcome = NO_MEMORY, FAILED, False
         except LuaError as error:
@@ -192,10 +187,9 @@ class Stage:
     # -- what scripts ask ----------------------------------------------------------------------------------------
 
     def host(self) -> dict[bytes, Any]:
-        """The callables that sandbox.lua wraps."""
+        """What sandbox.lua wraps, and `call`, which the bridge does."""
         return {
-            b"call": self,
-            b"call_many": lambda table: self(*table.values()),
+            b"call": self.call,
             b"tick": self.tick,
             b"log": self.log,
             b"sha1hex": self.sha1hex,
@@ -204,14 +198,14 @@ class Stage:
             b"acl_check_cmd": self.acl_check_cmd,
         }
 
-    def __call__(self, *args: Any) -> Any:
+    def call(self, argv: list[Any]) -> Any:
         """redis.call and redis.pcall. Raises nothing."""
         try:
-            run, argv = self.run, list(args)
+            run = self.run
             assert run is not None
-            for arg in args:
+            for arg in argv:
                 if type(arg) is not bytes:
-                    argv = [as_argument(arg) for arg in args]
+                    argv = [as_argument(arg) for arg in argv]
                     if None in argv:
                         return NO_ARGUMENT, FAILED
                     break
@@ -229,7 +223,7 @@ class Stage:
                 return OK
             return to_lua(reply, run.sandbox.new_table, run.protocol)
         except Exception:
-            log.exception("a script's call of %s failed", args[:1])
+            log.exception("a script's call of %s failed", argv[:1])
             return INTERNAL, FAILED
 
     def kill(self, *, function: bool) -> None:
@@ -279,6 +273,7 @@ class Stage:
 
     def tick(self) -> Any:
         """Called every now and then while a script runs; what it returns ends the script."""
+        time.sleep(0)  # the interpreter lock for whoever waits for it: the thread that syncs the log
         run = self.run
         if run is None:
             return b"FUNCTION LOAD timeout" if 0 < self._load_until < clock.nanoseconds() else None

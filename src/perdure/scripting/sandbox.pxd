@@ -4,9 +4,11 @@ import cython
 
 
 cdef class Sandbox:
+    cdef object __weakref__
     cdef public object set_script_protocol
     cdef public long long protocol
     cdef public object _base
+    cdef public object bridge
     cdef public object _compile
     cdef public long long _limit
     cdef public object _load_library
@@ -27,5 +29,5 @@ cdef class Sandbox:
     @cython.locals(used="long long")
     cpdef leave(self)
 
-    @cython.locals(used="long long")
+    @cython.locals(used="long long", margin="long long")
     cpdef bint has_room(self, long long size) except -1

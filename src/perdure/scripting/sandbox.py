@@ -12,10 +12,12 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from importlib.resources import files
 from typing import Any, Final, NoReturn
+from weakref import proxy
 
 import lupa.lua51
 
 from perdure.scripting import numbers
+from perdure.scripting.bridge import Body, connect
 from perdure.scripting.bytecode import improve
 from perdure.scripting.convert import FAILED
 
@@ -68,13 +70,15 @@ class Sandbox:
         self._used_after = 0
         self._used_before = 0
         self.protocol = 2
-        self._used: Callable[[], int] = lua.get_memory_used
+        self.bridge = bridge = connect(lua, host[b"call"])
+        self._used: Callable[[], int] = bridge.used
         self._set_limit: Callable[[int], None] = lua.set_max_memory
         guarded = self._guarded
         parts = {b"patterns": "patterns", b"cjson": "cjson", b"cmsgpack": "cmsgpack"}
         table = lua.table_from(
             {
-                **{name: value if name in (b"call", b"tick") else guarded(value) for name, value in host.items()},
+                **{name: value if name == b"tick" else guarded(value) for name, value in host.items() if name != b"call"},
+                **bridge.host,
                 b"bit": lua.table_from({name: guarded(value) for name, value in numbers.BIT.items()}),
                 b"improve": numbers.complaining(improve),
                 b"struct_pack": guarded(numbers.PACK),
@@ -125,8 +129,8 @@ class Sandbox:
 
     def has_room(self, size: int) -> bool:
         """May a script be given so many bytes?"""
-        used = self._used()
-        return used + size < self._limit - MARGIN
+        used, margin = self._used(), MARGIN
+        return used + size < self._limit - margin
 
     def new_table(self, values: Any, **how: Any) -> Any:
         """A Lua table. What it takes counts, but it is made in any case."""
@@ -143,11 +147,12 @@ class Sandbox:
 
     def _guarded(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Nothing is raised into Lua: an exception there would be an object of Python."""
+        sandbox = proxy(self)  # the interpreter goes as soon as it is dropped, since nobody collects cycles
 
         def call(*args: Any) -> Any:
             try:
-                found = function(*args) if self.has_room(0) else None
-                if self.has_room(len(found) if type(found) is bytes else 0):
+                found = function(*args) if sandbox.has_room(0) else None
+                if sandbox.has_room(len(found) if type(found) is bytes else 0):
                     return found
             except Exception:
                 log.exception("%s, called by a script, failed", function)
@@ -160,7 +165,7 @@ class Sandbox:
         text = files(__package__).joinpath("lua", f"{name}.lua").read_bytes()
         return self._lua.compile(text, name=b"=perdure:" + name.encode())
 
-    def compile(self, text: bytes) -> Callable[..., Any]:
+    def compile(self, text: bytes) -> Body:
         """A script, ready to run: see compile_script in sandbox.lua. Raises BadScript."""
         self.lift()
         try:
@@ -169,7 +174,7 @@ class Sandbox:
             raise BadScript(b"not enough memory") from None
         if type(found) is tuple:
             raise BadScript(found[1])
-        body: Callable[..., Any] = found
+        body: Body = self.bridge.body(found)
         return body
 
     def load_library(self, text: bytes) -> list[Any]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from perdure import errors
 from perdure.errors import ReplyError
 from perdure.resp import Reply
+from perdure.scripting.bridge import Body
 from perdure.scripting.running import ROOM, VERSION, Rules, Run, Stage
 from perdure.scripting.sandbox import BadScript, Sandbox
 from perdure.session import Session
@@ -21,7 +21,7 @@ class Script:
 
     __slots__ = ("body", "name", "rules", "sandbox", "size")
 
-    def __init__(self, name: str, size: int, rules: Rules, sandbox: Sandbox, body: Callable[..., Any]) -> None:
+    def __init__(self, name: str, size: int, rules: Rules, sandbox: Sandbox, body: Body) -> None:
         self.name = name
         self.size = size
         self.rules = rules

@@ -539,34 +539,23 @@ end
 -- redis -------------------------------------------------------------------------------------------------------------
 
 local redis = {}
-local call, call_with_many = host.call, host.call_many
-local SOME, MANY = 8, 1000 -- more than some 4,000 arguments do not fit on the stack a second time
 
 -- Python gets a copy of each argument, which nobody counts: a long string a thousand times would be all memory there is.
-local function weigh(given)
-    local size = 0
-    for _, value in next, given do
-        if type(value) == "string" then
-            size = size + #value
-        end
-    end
+local function weigh(size)
     if size > host.room then
         error("not enough memory", 0)
     end
     spend(size)
 end
 
-local function called(...)
-    local count = select("#", ...)
-    if count < SOME then
-        return call(...)
+local function weigh_all(given)
+    local size = 0
+    for _, value in next, given do
+        if type(value) == "string" then
+            size = size + #value
+        end
     end
-    local given = { ... }
-    weigh(given)
-    if count < MANY then
-        return call(...)
-    end
-    return call_with_many(given)
+    weigh(size)
 end
 
 -- What the host answers, as scripts get it. It says OK, which it has to say often, by `true`; a true one has a kind.
@@ -586,10 +575,6 @@ local function settle(value, kind)
     return value
 end
 
-function redis.call(...)
-    return settle(called(...))
-end
-
 local function settle_protected(value, kind)
     if kind == FAILED then
         return { err = value, ignore_error_stats_update = true }
@@ -597,8 +582,38 @@ local function settle_protected(value, kind)
     return settle(value, kind)
 end
 
-function redis.pcall(...)
-    return settle_protected(called(...))
+local SOME, MANY = 8, 1000 -- more than some 4,000 arguments do not fit on the stack a second time
+
+if host.quick then
+    redis.call = host.quick(weigh, function()
+        return settle(host.rest())
+    end)
+    redis.pcall = host.quick(weigh, function()
+        return settle_protected(host.rest())
+    end)
+else
+    local call, call_many = host.call, host.call_many
+
+    local function called(...)
+        local count = select("#", ...)
+        if count < SOME then
+            return call(...)
+        end
+        local given = { ... }
+        weigh_all(given)
+        if count < MANY then
+            return call(...)
+        end
+        return call_many(given, count)
+    end
+
+    function redis.call(...)
+        return settle(called(...))
+    end
+
+    function redis.pcall(...)
+        return settle_protected(called(...))
+    end
 end
 
 -- What Python counts: values, or false and a complaint, which becomes an error at the caller's line.
@@ -612,7 +627,7 @@ end
 local function expose(f)
     return function(...)
         if select("#", ...) >= SOME then
-            weigh({ ... })
+            weigh_all({ ... })
         end
         return accept(f(...))
     end
@@ -621,7 +636,7 @@ end
 -- What goes wrong in these is told as redis.call tells it: without a position.
 local function api(f)
     return function(...)
-        weigh({ ... })
+        weigh_all({ ... })
         local value, kind = f(...)
         if kind == FAILED then
             return settle(value, kind)
@@ -873,7 +888,7 @@ end
 local entry = {}
 
 local function rearm()
-    killed = nil
+    killed, host.loading = nil, nil
     sethook(look, "", period)
 end
 
@@ -891,23 +906,15 @@ function entry.set_room(bytes)
     host.room = bytes
 end
 
--- compile_script(text): a function (number of keys, first key or argument, further arguments...), which for more than
--- one key is (number, table of keys, table of arguments); or nil and what is wrong with the text. What the function
--- returns: see `outcome`.
+-- compile_script(text): a function of KEYS and ARGV; or nil and what is wrong with the text. What the function returns:
+-- see `outcome`.
 function entry.compile_script(text)
     local body, problem = compiled(text, "@user_script")
     if not body then
         return nil, problem
     end
-    return function(number, first, ...)
-        if number == 1 then
-            G.KEYS, G.ARGV = { first }, { ... }
-        elseif number == 0 then
-            G.KEYS, G.ARGV = {}, { first, ... }
-        else
-            G.KEYS, G.ARGV = first, (...)
-        end
-        source = nil
+    return function(keys, args)
+        G.KEYS, G.ARGV, source = keys, args, nil
         return outcome(xpcall(body, report))
     end
 end
@@ -1003,24 +1010,15 @@ if for_functions then
                 error({ err = "ERR Function already exists in the library" }, 0)
             end
         end
-        local keys, args
-        local function body()
-            return callback(keys, args)
-        end
         registered[#registered + 1] = {
             name = name,
             flags = flags,
             description = description,
-            run = function(number, first, ...)
-                if number == 1 then
-                    keys, args = { first }, { ... }
-                elseif number == 0 then
-                    keys, args = {}, { first, ... }
-                else
-                    keys, args = first, (...)
-                end
+            run = function(keys, args)
                 source = nil
-                return outcome(xpcall(body, report))
+                return outcome(xpcall(function()
+                    return callback(keys, args)
+                end, report))
             end,
         }
     end
