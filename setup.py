@@ -14,7 +14,6 @@ from setuptools import Extension, setup
 COMPILED = {
     "perdure_storage._fast": "storage/perdure_storage/_fast.pyx",
     "perdure_storage.checkpoint": "storage/perdure_storage/checkpoint.py",
-    "perdure_storage.effects": "storage/perdure_storage/effects.py",
     "perdure_storage.engine": "storage/perdure_storage/engine.py",
     "perdure_storage.keyspace": "storage/perdure_storage/keyspace.py",
     "perdure_storage.records": "storage/perdure_storage/records.py",

@@ -1,22 +1,27 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""The compiled half of `codec`: a batch of effects as msgpack, walked in C.
+"""The compiled halves of `codec`, `effects`, `tables` and `records`: batches, log records and table rows in C.
 
 Same bytes as `codec.pack` for what effects are made of: ints, floats, bytes, None, tuples and lists of those. Anything
 else raises TypeError.
 """
+
+from hashlib import blake2b
 
 from cpython cimport array
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.mem cimport PyMem_Realloc
-from cpython.ref cimport Py_INCREF
+from cpython.ref cimport Py_INCREF, PyObject
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE, PyTuple_New, PyTuple_SET_ITEM
 from libc.string cimport memcpy
-from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 cdef extern from "Python.h":
+    ctypedef struct PyTupleObject:
+        PyObject** ob_item
     long long PyLong_AsLongLongAndOverflow(object value, int* overflow) except? -1
+    object PyObject_Vectorcall(object function, PyObject** arguments, size_t count, PyObject* names)
 
 cdef extern from *:
     """
@@ -206,10 +211,8 @@ cdef int put(object item) except -1:
 
 cdef void put_little_endian(uint64_t value, int width) noexcept:
     global used
-    cdef int index
-    for index in range(width):
-        scratch[used] = <char>((value >> (8 * index)) & 0xFF)
-        used += 1
+    store_little_endian(scratch + used, value, width)
+    used += width
 
 
 def seal_batch(uint32_t salt, uint64_t lsn, uint64_t durable, int kind, effects):
@@ -361,11 +364,8 @@ def seal_row(bytes table, bytes key, bytes content):
     crc = crc32c(crc, PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
     crc = crc32c(crc, PyBytes_AS_STRING(content), size)
     cdef bytes row = PyBytes_FromStringAndSize(NULL, size + 4)
-    cdef char* out = PyBytes_AS_STRING(row)
-    cdef int index
-    for index in range(4):
-        out[index] = <char>((crc >> (8 * index)) & 0xFF)
-    memcpy(out + 4, PyBytes_AS_STRING(content), size)
+    store_little_endian(PyBytes_AS_STRING(row), crc, 4)
+    memcpy(PyBytes_AS_STRING(row) + 4, PyBytes_AS_STRING(content), size)
     return row
 
 
@@ -381,6 +381,114 @@ def open_row(bytes table, bytes key, bytes stored):
     if crc != get_little_endian(<const unsigned char*>PyBytes_AS_STRING(stored), 4):
         return None
     return PyBytes_FromStringAndSize(PyBytes_AS_STRING(stored) + 4, size)
+
+
+# -- effects and the rows that they become --------------------------------------------------------------------------
+
+cdef enum:
+    MAX_RAW = 480  # as in `tables`
+    STRING = 1  # Kind.STRING
+
+
+def visit(dict handlers, effects):
+    """See `effects.visit_in_python`."""
+    cdef Py_ssize_t size
+    for effect in effects:
+        size = PyTuple_GET_SIZE(effect) if type(effect) is tuple else 0
+        if size == 0:
+            raise ValueError(f"{effect!r} is no effect")
+        handler = handlers.get(<object>PyTuple_GET_ITEM(effect, 0))
+        if handler is None:
+            raise ValueError(f"effect number {effect[0]} is not known to this version")
+        PyObject_Vectorcall(handler, (<PyTupleObject*>effect).ob_item + 1, size - 1, NULL)
+
+
+cdef inline void store_big_endian(char* out, uint64_t value, int width) noexcept:
+    cdef int index
+    for index in range(width):
+        out[index] = <char>((value >> (8 * (width - 1 - index))) & 0xFF)
+
+
+cdef inline void store_little_endian(char* out, uint64_t value, int width) noexcept:
+    cdef int index
+    for index in range(width):
+        out[index] = <char>((value >> (8 * index)) & 0xFF)
+
+
+cdef bytes under(uint64_t prefix, int width, bytes key):
+    """`tables.bounded` with a number in front."""
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(key)
+    cdef bytes row
+    if size > MAX_RAW:
+        return under(prefix, width, key[:MAX_RAW]) + blake2b(key, digest_size=16).digest()
+    row = PyBytes_FromStringAndSize(NULL, width + size)
+    store_big_endian(PyBytes_AS_STRING(row), prefix, width)
+    memcpy(PyBytes_AS_STRING(row) + width, PyBytes_AS_STRING(key), size)
+    return row
+
+
+def record_key(uint32_t space, bytes key not None):
+    """See `records`."""
+    return under(space, 4, key)
+
+
+def element_key(uint64_t ident, bytes name not None):
+    """See `tables`."""
+    return under(ident, 8, name)
+
+
+cdef bytes content_for(bytes key, Py_ssize_t size, char** rest):
+    """`tables.with_key` around content of `size` bytes, which are still to be written at `rest`."""
+    cdef Py_ssize_t before = PyBytes_GET_SIZE(key)
+    cdef bytes content
+    if before <= MAX_RAW:
+        content = PyBytes_FromStringAndSize(NULL, size)
+        rest[0] = PyBytes_AS_STRING(content)
+        return content
+    content = PyBytes_FromStringAndSize(NULL, 4 + before + size)
+    store_little_endian(PyBytes_AS_STRING(content), before, 4)
+    memcpy(PyBytes_AS_STRING(content) + 4, PyBytes_AS_STRING(key), before)
+    rest[0] = PyBytes_AS_STRING(content) + 4 + before
+    return content
+
+
+def string_record(bytes key not None, uint64_t expire, bytes value not None):
+    """See `records`."""
+    cdef char* rest
+    content = content_for(key, 9 + PyBytes_GET_SIZE(value), &rest)
+    rest[0] = STRING
+    store_little_endian(rest + 1, expire, 8)
+    memcpy(rest + 9, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
+    return content
+
+
+def body_record(bytes key not None, uint8_t kind, uint64_t expire, uint64_t ident, uint64_t size, uint64_t due):
+    """See `records`."""
+    cdef char* rest
+    content = content_for(key, 33, &rest)
+    rest[0] = <char>kind
+    store_little_endian(rest + 1, expire, 8)
+    store_little_endian(rest + 9, ident, 8)
+    store_little_endian(rest + 17, size, 8)
+    store_little_endian(rest + 25, due, 8)
+    return content
+
+
+def field_content(bytes field not None, uint64_t expire, bytes value not None):
+    """See `types.hash`."""
+    cdef char* rest
+    content = content_for(field, 8 + PyBytes_GET_SIZE(value), &rest)
+    store_little_endian(rest, expire, 8)
+    memcpy(rest + 8, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
+    return content
+
+
+def slot_key(uint64_t ident, uint64_t at):
+    """See `types.list`."""
+    cdef bytes row = PyBytes_FromStringAndSize(NULL, 16)
+    store_big_endian(PyBytes_AS_STRING(row), ident, 8)
+    store_big_endian(PyBytes_AS_STRING(row) + 8, at, 8)
+    return row
 
 
 def bisect_left(array.array scores, double score):

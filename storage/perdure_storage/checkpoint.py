@@ -18,6 +18,7 @@ from typing import Final
 
 from perdure_storage import effects as fx
 from perdure_storage.codec import pack, unpack
+from perdure_storage.effects import visit
 from perdure_storage.errors import Corruption
 from perdure_storage.files import Files
 from perdure_storage.keyspace import COLLECTIONS
@@ -97,7 +98,24 @@ class Folder:
         """Add one batch to the pending row changes. Raises ValueError for a payload that is no batch."""
         self.folded_bytes += len(payload)
         self.folded_batches += 1
-        fx.visit(self._handlers, unpack(payload))
+        visit(self._handlers, unpack(payload))
+
+    def fold_some(self, reader: LogReader, upto: int) -> int:
+        """Fold what follows `applied_lsn` until it is time to commit, at most up to `upto`; returns where that was.
+
+        Raises Corruption when the log does not hold it, OSError.
+        """
+        lsn = self.applied_lsn
+        while lsn < upto:
+            record = reader.must_follow(lsn)
+            try:
+                self.fold(record.payload)
+            except (ValueError, TypeError, KeyError, OverflowError) as error:
+                raise Corruption(*reader.where(), f"batch {record.lsn} cannot be read: {error}") from error
+            lsn = record.lsn
+            if self.full():
+                break
+        return lsn
 
     def full(self) -> bool:
         """Is it time to commit?"""
@@ -164,7 +182,7 @@ class Folder:
         if not ident:
             value = bytearray(record.value.ljust(size, b"\0"))
             value[offset : offset + len(data)] = data
-            self.rows[KEYS][row_key] = string_record(key, record.expire, value)
+            self.rows[KEYS][row_key] = string_record(key, record.expire, bytes(value))
             return
         table = self.rows[STRINGS]
         for number in range(min(offset, record.size) // CHUNK, (max(offset + len(data), 1) - 1) // CHUNK + 1):
@@ -299,14 +317,10 @@ class Checkpointer:
             self._reader.reload()
         folder = self.folder
         try:
-            for record in self._reader.batches(folder.applied_lsn, upto):
-                try:
-                    folder.fold(record.payload)
-                except (ValueError, TypeError, KeyError) as error:
-                    raise Corruption(*self._reader.where(), f"batch {record.lsn} cannot be read: {error}") from error
-                if record.lsn == upto or folder.full():
-                    folder.commit(record.lsn)
-                    yield record.lsn
+            while folder.applied_lsn < upto:
+                lsn = folder.fold_some(self._reader, upto)
+                folder.commit(lsn)
+                yield lsn
         except BaseException:  # the reader is ahead of the tables now: both begin again at `applied_lsn`
             folder.forget()
             self._reader.close()

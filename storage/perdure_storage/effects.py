@@ -97,9 +97,11 @@ KEY_LEVEL: Final = frozenset((STRING, PATCH, RECORD, EXPIRE, DELETE))
 Handler = Callable[..., None]
 
 
-def visit(handlers: dict[int, Handler], effects: Iterable[Effect]) -> None:
-    """Call `handlers[number](*rest)` for each effect, in order. Raises ValueError for a number not handled."""
+def visit_in_python(handlers: dict[int, Handler], effects: Iterable[Effect]) -> None:
+    """Call `handlers[number](*rest)` for each effect, in order. Raises ValueError for what is none that is handled."""
     for effect in effects:
+        if type(effect) is not tuple or not effect:
+            raise ValueError(f"{effect!r} is no effect")
         handler = handlers.get(effect[0])
         if handler is None:
             raise ValueError(f"effect number {effect[0]} is not known to this version")
@@ -136,3 +138,9 @@ def layout_table() -> str:
     """`LAYOUT` as the Markdown table of `docs/formats/effects.md`; a test tells when that is out of date."""
     rows = [f"| {number} | {name} | `{items}` | {meaning} |" for number, (name, items, meaning) in LAYOUT.items()]
     return "\n".join(["| number | name | items | meaning |", "|---|---|---|---|", *rows, ""])
+
+
+try:  # the same in C
+    from perdure_storage._fast import visit as visit
+except ImportError:
+    visit = visit_in_python

@@ -18,7 +18,6 @@ from typing import Final, NamedTuple
 
 from perdure_storage.tables import bounded, split_key, with_key
 from perdure_storage.types.entry import Kind
-from perdure_storage.types.string import Value
 
 SPACE: Final = Struct(">I")
 DUE: Final = Struct(">QI")
@@ -32,9 +31,6 @@ COUNT_PREFIX: Final = b"count"
 LIBRARY_PREFIX: Final = b"library\0"
 
 _STRING: Final = Kind.STRING.value
-_pack_space = SPACE.pack
-_pack_head = HEAD.pack
-_pack_whole = WHOLE.pack
 
 
 class Record(NamedTuple):
@@ -48,9 +44,9 @@ class Record(NamedTuple):
     value: bytes
 
 
-def record_key(space: int, key: bytes) -> bytes:
+def record_key_in_python(space: int, key: bytes) -> bytes:
     """Row key in KEYS."""
-    return bounded(_pack_space(space), key)
+    return bounded(SPACE.pack(space), key)
 
 
 def expiry_key(due: int, space: int, key: bytes) -> bytes:
@@ -58,14 +54,14 @@ def expiry_key(due: int, space: int, key: bytes) -> bytes:
     return bounded(DUE.pack(due, space), key)
 
 
-def string_record(key: bytes, expire: int, value: Value) -> bytes:
+def string_record_in_python(key: bytes, expire: int, value: bytes) -> bytes:
     """Content for a string kept inline."""
-    return with_key(key, _pack_head(_STRING, expire) + value)
+    return with_key(key, HEAD.pack(_STRING, expire) + value)
 
 
-def body_record(key: bytes, kind: int, expire: int, ident: int, size: int, due: int) -> bytes:
+def body_record_in_python(key: bytes, kind: int, expire: int, ident: int, size: int, due: int) -> bytes:
     """Content for a string in chunks or a collection."""
-    return with_key(key, _pack_whole(kind, expire, ident, size, due))
+    return with_key(key, WHOLE.pack(kind, expire, ident, size, due))
 
 
 def decode(row_key: bytes, content: bytes) -> tuple[bytes, Record]:
@@ -90,3 +86,11 @@ def with_expire(row_key: bytes, content: bytes, expire: int) -> bytes:
     if record.kind == _STRING:
         return string_record(key, expire, record.value)
     return body_record(key, record.kind, expire, record.id, record.size, expire)
+
+
+try:  # the same in C
+    from perdure_storage._fast import body_record as body_record
+    from perdure_storage._fast import record_key as record_key
+    from perdure_storage._fast import string_record as string_record
+except ImportError:
+    body_record, record_key, string_record = body_record_in_python, record_key_in_python, string_record_in_python

@@ -64,6 +64,11 @@ def bounded(prefix: bytes, key: bytes) -> bytes:
     return prefix + key[:LONG_PREFIX] + blake2b(key, digest_size=16).digest()
 
 
+def element_key_in_python(ident: int, name: bytes) -> bytes:
+    """The row key of a collection's element."""
+    return bounded(U64.pack(ident), name)
+
+
 def is_long(key: bytes) -> bool:
     """Does a row for `key` carry the whole key in its value?"""
     return len(key) > MAX_RAW
@@ -292,3 +297,9 @@ class LmdbTables:
 def empty_rows() -> list[Rows]:
     """One empty change set per table."""
     return [{} for _ in Table]
+
+
+try:  # the same in C
+    from perdure_storage._fast import element_key as element_key
+except ImportError:
+    element_key = element_key_in_python

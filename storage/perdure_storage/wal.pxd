@@ -4,23 +4,25 @@ import cython
 
 
 cdef class Record:
-    cdef public object crc
-    cdef public object kind
-    cdef public object lsn
-    cdef public object offset
+    cdef public unsigned long long crc
+    cdef public long long kind
+    cdef public unsigned long long lsn
+    cdef public long long offset
     cdef public bytes payload
     cdef public object segment
-    cdef public object vouched
+    cdef public unsigned long long vouched
 
 
 cdef class SegmentReader:
     cdef public object segment
+    cdef public object _seed
     cdef public long long offset
     cdef public object handle
     cdef public bytes buffer
     cdef public long long buffer_at
 
     cpdef Record record_at(self, long long offset)
+    @cython.locals(record=Record)
     cpdef Record next(self)
 
 
@@ -31,13 +33,17 @@ cdef class LogReader:
     cdef public list _ahead
     cdef public dict _held
     cdef public SegmentReader _reader
-    cdef public object last_lsn
-    cdef public object last_crc
+    cdef public unsigned long long last_lsn
+    cdef public unsigned long long last_crc
     cdef public object segment
     cdef public object first_lsn
 
     @cython.locals(record=Record)
     cpdef Record _next(self)
+    @cython.locals(record=Record)
+    cpdef Record after(self, unsigned long long lsn)
+    @cython.locals(record=Record)
+    cpdef Record must_follow(self, unsigned long long lsn)
 
 
 cdef class Log:
@@ -53,7 +59,7 @@ cdef class Log:
     cdef public object _preparing
     cdef public object _chores
     cdef public object _worker
-    cdef public bytes _last_crc
+    cdef public bytes _last
     cdef public list _buffer
     cdef public list _unsynced
     cdef public long long segment_size
@@ -66,4 +72,5 @@ cdef class Log:
     cdef public long long _syncing
     cdef public long long _anchor
 
+    @cython.locals(lsn="long long", size="long long", record=bytes)
     cpdef long long append(self, effects) except -1

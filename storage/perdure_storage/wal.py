@@ -40,6 +40,8 @@ MAGIC: Final = b"PERDWAL\x01"
 START_SIZE: Final = RECORD_HEADER + 4
 READ_CHUNK: Final = 1 << 20
 DEFAULT_SEGMENT_SIZE: Final = 16 << 20
+FAR: Final = 1 << 40
+"""So many LSNs behind the last one no record is: what says so is something else whose check sum happens to fit."""
 
 
 class Record:
@@ -168,6 +170,7 @@ class SegmentReader:
 
     def __init__(self, files: Files, segment: Segment, offset: int = HEADER_SIZE) -> None:
         self.segment = segment
+        self._seed = segment.seed
         self.offset = offset
         self.handle = files.open(segment.path)
         check_header(self.handle, segment)
@@ -183,10 +186,13 @@ class SegmentReader:
 
     def record_at(self, offset: int) -> Record | None:
         """The valid record at `offset`, or None."""
-        found = open_record(self.buffer, offset - self.buffer_at, self.segment.seed)
+        found = open_record(self.buffer, offset - self.buffer_at, self._seed)
         if found is None and self._read_more(offset):
-            found = open_record(self.buffer, 0, self.segment.seed)
-        return None if found is None else Record(*found, self.segment.id, offset)
+            found = open_record(self.buffer, 0, self._seed)
+        if found is None:
+            return None
+        lsn, vouched, kind, payload, crc = found
+        return Record(lsn, vouched, kind, payload, crc, self.segment.id, offset)
 
     def _read_more(self, offset: int) -> bool:
         """Read what a record at `offset` may need; False when that was there already, or the file does not have it."""
@@ -278,11 +284,26 @@ class LogReader:
         if self._reader is not None:
             self._reader.refresh()
 
+    def after(self, lsn: int) -> Record | None:
+        """The batch behind `lsn`; None when the log, as far as it is valid, ends there. Raises Corruption on a gap."""
+        while self.last_lsn <= lsn and (record := self._next()) is not None:
+            if record.lsn == lsn + 1:
+                return record
+        if self.last_lsn > lsn:
+            raise Corruption(*self.where(), f"the log begins at LSN {self.first_lsn}, but LSN {lsn + 1} is missing")
+        return None
+
+    def must_follow(self, lsn: int) -> Record:
+        """The batch behind `lsn`. Raises Corruption when there is none."""
+        record = self.after(lsn)
+        if record is None:
+            raise Corruption(*self.where(), f"the log ends at LSN {self.last_lsn}, but LSN {lsn + 1} must be there")
+        return record
+
     def batches(self, after: int, upto: int) -> Iterator[Record]:
-        """Batches with after < lsn <= upto. Raises Corruption on a gap inside that range."""
-        yield from self._after(after, upto)
-        if self.last_lsn < upto:
-            raise Corruption(*self.where(), f"the log ends at LSN {self.last_lsn}, expected {upto}")
+        """Batches with after < lsn <= upto. Raises Corruption when one of them is missing."""
+        for lsn in range(after, upto):
+            yield self.must_follow(lsn)
 
     def rest(self, after: int | None) -> Iterator[Record]:
         """Batches behind `after` up to the end of what is valid, for one who only reads. Raises Corruption on a gap.
@@ -291,19 +312,10 @@ class LogReader:
         """
         if after is None and self.segment is None:
             self._enter_next_segment()
-        return self._after(self.last_lsn if after is None else after, 1 << 64)
-
-    def _after(self, after: int, upto: int) -> Iterator[Record]:
-        expected = after + 1
-        while self.last_lsn < upto and (record := self._next()) is not None:
-            if record.lsn < expected:
-                continue
-            if record.lsn > expected:
-                break
-            expected += 1
+        lsn = self.last_lsn if after is None else after
+        while (record := self.after(lsn)) is not None:
+            lsn = record.lsn
             yield record
-        if expected <= min(self.last_lsn, upto):
-            raise Corruption(*self.where(), f"the log begins at LSN {self.first_lsn}, but LSN {expected} is missing")
 
     def where(self) -> tuple[str, int]:
         """The file and offset where reading stands."""
@@ -362,14 +374,14 @@ class LogReader:
         if self._reader is not None:
             torn = self.torn_bytes(self._reader)
             for remnant in self._reader.remnants() if torn else ():
-                if remnant.lsn > self.last_lsn and remnant.vouched > vouched:
+                if self.last_lsn < remnant.lsn < self.last_lsn + FAR and remnant.vouched > vouched:
                     vouched, evidence = remnant.vouched, f"the record at offset {remnant.offset}"
         discarded = []
         for segment in self._ahead:
             reader = SegmentReader(self.files, segment)
             begun = reader.record_at(HEADER_SIZE) is not None or self.torn_bytes(reader) > 0
             for remnant in reader.remnants() if begun else ():
-                if remnant.vouched > vouched:
+                if remnant.lsn < self.last_lsn + FAR and remnant.vouched > vouched:
                     vouched, evidence = remnant.vouched, f"{segment.path} at {remnant.offset}"
             start = reader.record_at(HEADER_SIZE)
             if start is not None and start.vouched > vouched:
@@ -459,7 +471,8 @@ class Log:
         self.prepare_error: OSError | None = None
         self.room = 0
         self._buffer: list[bytes] = []
-        self._last_crc = tail.crc.to_bytes(4, "little")
+        self._last = tail.crc.to_bytes(4, "little")
+        """The last record, which begins with its check sum."""
         self._seed = 0
         self._offset = 0
         self._current: Segment | None = None
@@ -531,7 +544,7 @@ class Log:
         self.room -= size
         self.appended_bytes += size
         self._buffer.append(record)
-        self._last_crc = record[:4]
+        self._last = record
         self.next_lsn = lsn + 1
         return lsn
 
@@ -619,7 +632,7 @@ class Log:
         self._seed = segment.seed
         self._file = handle
         self._offset = HEADER_SIZE
-        start = seal_record(self._seed, self.next_lsn - 1, self.durable_lsn, START, self._last_crc)
+        start = seal_record(self._seed, self.next_lsn - 1, self.durable_lsn, START, self._last[:4])
         self._buffer.append(start)
         self.room = self._file.size() - HEADER_SIZE - len(start)
         self._request_prepare()

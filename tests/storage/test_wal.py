@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.storage.memory import LOG, opened, used_bytes
 
-from perdure_storage.codec import unpack
+from perdure_storage.codec import BATCH, seal_record, unpack
 from perdure_storage.errors import Corruption, LogFull, LogPoisoned, UnknownFormat
 from perdure_storage.testing import MemoryDisk
 from perdure_storage.wal import HEADER_SIZE, Log, LogReader, Manifest, Tail, cut_tail
@@ -157,6 +157,22 @@ def test_a_torn_tail_is_cut_and_nothing_of_it_comes_back() -> None:
     log.write(1)  # as long as the damaged record was: the stale one would follow it
     assert find_tail(log.disk).last_lsn == 4
     assert read(log.disk, 4) == log.batches
+
+
+def test_what_fits_a_check_sum_by_chance_is_no_proof_of_damage() -> None:
+    """One tail of 32 MB in some 8,000 has a place that reads as a record, with any number for its LSN."""
+    log = written(3)
+    path, offset = log.ends[-1]
+    assert log.log._current is not None
+    seed = log.log._current.seed
+    content = log.content(path)
+    for lsn, is_proof in [(1 << 62, False), ((1 << 64) - 2, False), (5, True)]:
+        content[offset : offset + 100] = (b"torn" + seal_record(seed, lsn, lsn - 1, BATCH, b"x")).ljust(100, b"\0")
+        if is_proof:
+            with pytest.raises(Corruption, match="shows that 4 was durable"):
+                find_tail(log.disk)
+        else:
+            assert find_tail(log.disk).last_lsn == 3
 
 
 def test_batches_go_on_across_segments() -> None:

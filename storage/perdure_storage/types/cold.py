@@ -7,15 +7,13 @@ the collection is, and takes no memory.
 from __future__ import annotations
 
 from collections.abc import Callable
-from struct import Struct
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from perdure_storage.tables import Table, bounded, split_key
+from perdure_storage.tables import U64, Table, element_key, split_key
 
 if TYPE_CHECKING:
     from perdure_storage.types.entry import Collection
 
-ID: Final = Struct(">Q")
 V = TypeVar("V")
 
 
@@ -25,21 +23,21 @@ class Cold(Generic[V]):
     REQUIRES: the collection is not loaded, and nothing changes meanwhile.
     """
 
-    __slots__ = ("_prefix", "_read", "_snapshot", "_table")
+    __slots__ = ("_ident", "_read", "_snapshot", "_table")
 
     def __init__(self, entry: Collection, table: Table, read: Callable[[bytes], V | None]) -> None:
         self._snapshot = entry.db.ds.snapshot
-        self._prefix = ID.pack(entry.id)
+        self._ident = entry.id
         self._table = table
         self._read = read
 
     def get(self, name: bytes) -> V | None:
         """The value of this element, None when there is none. Raises Corruption."""
-        row_key = bounded(self._prefix, name)
+        row_key = element_key(self._ident, name)
         content = self._snapshot.get(self._table, row_key)
         if content is None:
             return None
-        stored, content = split_key(len(self._prefix), row_key, content)
+        stored, content = split_key(U64.size, row_key, content)
         return self._read(content) if stored == name else None
 
     def __contains__(self, name: bytes) -> bool:

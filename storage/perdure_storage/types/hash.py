@@ -12,7 +12,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
 from perdure_storage.effects import HASH_DEL, HASH_PUT
-from perdure_storage.tables import HASHES, Rows, Snapshot, Table, bounded, split_key, with_key
+from perdure_storage.tables import HASHES, Rows, Snapshot, Table, element_key, split_key, with_key
 from perdure_storage.types.cold import Cold
 from perdure_storage.types.entry import ELEMENT_COST, Collection, Element, Kind, LoadSteps
 from perdure_storage.types.order import Order
@@ -23,22 +23,30 @@ if TYPE_CHECKING:
 EXPIRE: Final = Struct("<Q")
 ID: Final = Struct(">Q")
 
-_pack_expire = EXPIRE.pack
-_pack_id = ID.pack
+
+def field_content_in_python(field: bytes, expire: int, value: bytes) -> bytes:
+    """Content of a row of HASHES."""
+    return with_key(field, EXPIRE.pack(expire) + value)
+
+
+try:  # the same in C
+    from perdure_storage._fast import field_content as field_content
+except ImportError:
+    field_content = field_content_in_python
 
 
 def fold_put(rows: list[Rows], ident: int, *triples: Any) -> None:
     """HASH_PUT as row changes."""
-    table, prefix = rows[HASHES], _pack_id(ident)
-    for field, value, expire in zip(triples[::3], triples[1::3], triples[2::3], strict=True):
-        table[bounded(prefix, field)] = with_key(field, _pack_expire(expire) + value)
+    table, flat = rows[HASHES], iter(triples)
+    for field, value, expire in zip(flat, flat, flat, strict=True):
+        table[element_key(ident, field)] = field_content(field, expire, value)
 
 
 def fold_del(rows: list[Rows], ident: int, *fields: bytes) -> None:
     """HASH_DEL as row changes."""
-    table, prefix = rows[HASHES], ID.pack(ident)
+    table = rows[HASHES]
     for field in fields:
-        table[bounded(prefix, field)] = None
+        table[element_key(ident, field)] = None
 
 
 def replay_put(value: Hash, *triples: bytes | int) -> None:

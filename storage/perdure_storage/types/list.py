@@ -36,18 +36,29 @@ MANY: Final = 1000
 """When more values go than stay, and more than so many: those that stay move to a new id, and the rest is garbage."""
 
 
+def slot_key_in_python(ident: int, at: int) -> bytes:
+    """Row key in LISTS."""
+    return SLOT.pack(ident, at)
+
+
+try:  # the same in C
+    from perdure_storage._fast import slot_key as slot_key
+except ImportError:
+    slot_key = slot_key_in_python
+
+
 def fold_put(rows: list[Rows], ident: int, slot: int, *values: bytes) -> None:
     """LIST_PUT as row changes."""
     table = rows[LISTS]
     for at, value in enumerate(values, slot + ZERO):
-        table[SLOT.pack(ident, at)] = value
+        table[slot_key(ident, at)] = value
 
 
 def fold_cut(rows: list[Rows], ident: int, slot: int, stop: int) -> None:
     """LIST_CUT as row changes."""
     table = rows[LISTS]
     for at in range(slot + ZERO, stop + ZERO):
-        table[SLOT.pack(ident, at)] = None
+        table[slot_key(ident, at)] = None
 
 
 def replay_put(value: List, slot: int, *values: bytes) -> None:

@@ -11,7 +11,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
 from perdure_storage.effects import SET_ADD, SET_DEL
-from perdure_storage.tables import SETS, Rows, Snapshot, Table, bounded, split_key, with_key
+from perdure_storage.tables import SETS, Rows, Snapshot, Table, element_key, split_key, with_key
 from perdure_storage.types.cold import Cold
 from perdure_storage.types.entry import Collection, Element, Kind, LoadSteps
 from perdure_storage.types.order import Order
@@ -27,16 +27,16 @@ _INTEGER: Final = re.compile(rb"(?:0|-?[1-9][0-9]{0,18})\Z").match
 
 def fold_add(rows: list[Rows], ident: int, *members: bytes) -> None:
     """SET_ADD as row changes."""
-    table, prefix = rows[SETS], ID.pack(ident)
+    table = rows[SETS]
     for member in members:
-        table[bounded(prefix, member)] = with_key(member, b"")
+        table[element_key(ident, member)] = with_key(member, b"")
 
 
 def fold_del(rows: list[Rows], ident: int, *members: bytes) -> None:
     """SET_DEL as row changes."""
-    table, prefix = rows[SETS], ID.pack(ident)
+    table = rows[SETS]
     for member in members:
-        table[bounded(prefix, member)] = None
+        table[element_key(ident, member)] = None
 
 
 def replay_add(value: Set, *members: bytes) -> None:

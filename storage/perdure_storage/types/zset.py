@@ -17,7 +17,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from perdure_storage.effects import ZSET_DEL, ZSET_PUT
-from perdure_storage.tables import ZSETS, Rows, Snapshot, Table, bounded, split_key, with_key
+from perdure_storage.tables import ZSETS, Rows, Snapshot, Table, element_key, split_key, with_key
 from perdure_storage.types.cold import Cold
 from perdure_storage.types.entry import Collection, Element, Kind, LoadSteps
 from perdure_storage.types.order import Order
@@ -67,16 +67,16 @@ def _run(flags: list[bool]) -> int:
 
 def fold_put(rows: list[Rows], ident: int, *pairs: Any) -> None:
     """ZSET_PUT as row changes."""
-    table, prefix = rows[ZSETS], _pack_id(ident)
-    for member, score in zip(pairs[::2], pairs[1::2], strict=True):
-        table[bounded(prefix, member)] = with_key(member, _pack_score(score))
+    table, flat = rows[ZSETS], iter(pairs)
+    for member, score in zip(flat, flat, strict=True):
+        table[element_key(ident, member)] = with_key(member, _pack_score(score))
 
 
 def fold_del(rows: list[Rows], ident: int, *members: bytes) -> None:
     """ZSET_DEL as row changes."""
-    table, prefix = rows[ZSETS], ID.pack(ident)
+    table = rows[ZSETS]
     for member in members:
-        table[bounded(prefix, member)] = None
+        table[element_key(ident, member)] = None
 
 
 def replay_put(value: ZSet, *pairs: bytes | float) -> None:

@@ -1,1 +1,0 @@
-cpdef object visit(dict handlers, effects)
