@@ -22,10 +22,22 @@ from operator import itemgetter
 from random import Random
 from typing import Any, Final, TypeVar
 
-from perdure_storage import effects as fx
 from perdure_storage import events
 from perdure_storage.codec import unpack
-from perdure_storage.effects import STRING
+from perdure_storage.effects import (
+    COUNT,
+    DELETE,
+    DROP_SPACE,
+    EXPIRE,
+    FREE,
+    LIBRARY_DEL,
+    LIBRARY_SET,
+    PATCH,
+    RECORD,
+    SPACES,
+    STRING,
+    Effect,
+)
 from perdure_storage.errors import Corruption, TooLarge, WrongType
 from perdure_storage.records import (
     COUNT_PREFIX,
@@ -246,7 +258,7 @@ class Keyspace:
             raise WrongType
         return int(entry.size)
 
-    def change(self, entry: Collection, weight: int) -> list[fx.Effect]:
+    def change(self, entry: Collection, weight: int) -> list[Effect]:
         """A collection changes in the open transaction and takes `weight` more bytes of memory (negative: fewer).
         Returns the transaction's effects, for what changes to be added."""
         ds = self.ds
@@ -308,7 +320,7 @@ class Keyspace:
             string.lsn = ds.lsn
             string.tick = ds.tick
             if string.id:
-                ds.effects.append((fx.FREE, string.id, Kind.CHUNKED.value))
+                ds.effects.append((FREE, string.id, Kind.CHUNKED.value))
                 string.id = 0
             if (due == 0) != (expire == 0):
                 self.expires += 1 if expire else -1
@@ -360,7 +372,7 @@ class Keyspace:
         if size <= WHOLE_MAX:
             ds.effects.append((STRING, self.space, entry.key, bytes(value), entry.expire, entry.expire, 0))
         else:
-            ds.effects.append((fx.PATCH, self.space, entry.key, entry.id, offset, bytes(data), size))
+            ds.effects.append((PATCH, self.space, entry.key, entry.id, offset, bytes(data), size))
 
     def write_string(self, key: bytes, entry: String | None, offset: int, data: Value) -> int:
         """`patch_string` of what `find_string(key)` gave, the string made if there was none. Returns the new length."""
@@ -396,12 +408,12 @@ class Keyspace:
             ds.counted.add(self)
         if isinstance(entry, Collection):
             entry.touch()
-            ds.effects.append((fx.COUNT, self.space, self.keys, self.expires))  # dispatch asks for effects only
+            ds.effects.append((COUNT, self.space, self.keys, self.expires))  # dispatch asks for effects only
             return
         entry.lsn = ds.lsn
         if expire:
             heappush(ds.young.due, (expire, self.space, entry.key))
-        ds.effects.append((fx.EXPIRE, self.space, entry.key, expire, old))
+        ds.effects.append((EXPIRE, self.space, entry.key, expire, old))
 
     def remove(self, entry: Any) -> None:
         """Delete a key: O(1) for the log and the tables, whatever its size."""
@@ -409,7 +421,7 @@ class Keyspace:
         kind = entry.kind
         if entry.id and kind == Kind.STRING:
             kind = Kind.CHUNKED
-        self.ds.effects.append((fx.DELETE, self.space, entry.key, entry.due, entry.id, int(kind)))
+        self.ds.effects.append((DELETE, self.space, entry.key, entry.due, entry.id, int(kind)))
         self.ds.discard(entry)
 
     def delete(self, key: bytes) -> bool:
@@ -447,7 +459,7 @@ class Keyspace:
         if isinstance(entry, Collection) and not entry.loaded and entry.logged_due != expire:
             entry.load(ds.snapshot)  # only its fields can tell when they are due
         self._detach(entry)
-        ds.effects.append((fx.DELETE, self.space, entry.key, old_due, 0, 0))
+        ds.effects.append((DELETE, self.space, entry.key, old_due, 0, 0))
         if target.wants:
             target.notify(events.NEW, b"new", new_key)
         if isinstance(entry, Collection):
@@ -465,7 +477,7 @@ class Keyspace:
         if moved.id:
             size = len(moved.value)
             ds.effects.append(
-                (fx.RECORD, target.space, new_key, int(Kind.CHUNKED), moved.id, size, expire, expire, 0)
+                (RECORD, target.space, new_key, int(Kind.CHUNKED), moved.id, size, expire, expire, 0)
             )
         else:
             ds.effects.append((STRING, target.space, new_key, moved.value, expire, 0, 0))
@@ -499,7 +511,7 @@ class Keyspace:
         old = self.space
         for entry in ds.touched:  # one made in this transaction has no RECORD, and is not found through the space
             if self.hot.get(entry.key) is entry:
-                ds.effects.append((fx.DELETE, old, entry.key, entry.due, entry.id, int(entry.kind)))
+                ds.effects.append((DELETE, old, entry.key, entry.due, entry.id, int(entry.kind)))
         ds.trash.append(self.hot)
         ds.trash.append(self.ring)
         ds.discarded += len(self.hot)
@@ -510,7 +522,7 @@ class Keyspace:
         self.complete = True
         self.keys = self.expires = 0
         ds.counted.add(self)
-        ds.effects.append((fx.DROP_SPACE, old))
+        ds.effects.append((DROP_SPACE, old))
         ds.log_spaces()
 
     # -- walking -------------------------------------------------------------------------------------------------
@@ -792,7 +804,7 @@ class Dataset:
         self.snapshot = snapshot
         self.lsn = snapshot.applied_lsn + 1
         self.emptied_lsn = 0
-        self.effects: list[fx.Effect] = []
+        self.effects: list[Effect] = []
         self.events: list[events.Event] = []
         self.touched: list[Collection] = []
         self.counted: set[Keyspace] = set()
@@ -843,7 +855,7 @@ class Dataset:
 
     def log_spaces(self) -> None:
         """The open transaction states which space each database is."""
-        self.effects.append((fx.SPACES, *(db.space for db in self.databases)))
+        self.effects.append((SPACES, *(db.space for db in self.databases)))
 
     def swap(self, first: int, second: int) -> None:
         """SWAPDB: two databases change places, O(1)."""
@@ -857,17 +869,17 @@ class Dataset:
     def set_library(self, name: bytes, code: bytes) -> None:
         """Keep this code as the library `name`. What it means is for others to know."""
         self.libraries[name] = code
-        self.effects.append((fx.LIBRARY_SET, name, code))
+        self.effects.append((LIBRARY_SET, name, code))
 
     def drop_libraries(self, *names: bytes) -> None:
         """Keep these libraries no longer. REQUIRES: at least one."""
         for name in names:
             self.libraries.pop(name, None)
-        self.effects.append((fx.LIBRARY_DEL, *names))
+        self.effects.append((LIBRARY_DEL, *names))
 
     # -- the end of a transaction --------------------------------------------------------------------------------
 
-    def seal(self) -> list[fx.Effect]:
+    def seal(self) -> list[Effect]:
         """Complete the open transaction's effects (records of touched collections, counts). Empty: nothing changed."""
         effects = self.effects
         if self.touched:
@@ -878,7 +890,7 @@ class Dataset:
                 due = entry.next_due()
                 old = entry.logged_due
                 effects.append(
-                    (fx.RECORD, db.space, entry.key, entry.kind, entry.id, entry.size, entry.expire, due, old)
+                    (RECORD, db.space, entry.key, entry.kind, entry.id, entry.size, entry.expire, due, old)
                 )
                 if due != old:
                     entry.logged_due = due
@@ -887,7 +899,7 @@ class Dataset:
             self.touched.clear()
         if self.counted:
             for db in self.counted:
-                effects.append((fx.COUNT, db.space, db.keys, db.expires))
+                effects.append((COUNT, db.space, db.keys, db.expires))
             self.counted.clear()
         return effects
 

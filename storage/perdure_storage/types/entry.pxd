@@ -13,3 +13,5 @@ cdef class Collection(Entry):
     cdef public long long size
     cdef public long long logged_due
     cdef public long long weight
+
+    cpdef long long next_due(self) except -1

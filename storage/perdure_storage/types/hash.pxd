@@ -13,5 +13,7 @@ cdef class Hash(Collection):
     cdef public bint wide
     cdef public list _expiries
 
+    @cython.locals(due="long long")
+    cpdef long long next_due(self) except -1
     @cython.locals(db=Keyspace, fields=dict, weight="long long")
     cpdef object set(self, bytes field, bytes value, expire=*)
