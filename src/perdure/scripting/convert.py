@@ -1,7 +1,8 @@
 """Replies → values for Lua, by Redis' rules, in the protocol that the script has chosen with redis.setresp.
 
 A handler of the host returns a plain value (bytes, int, float, False, None, a table), or a pair of a value and its kind:
-STATUS and FAILED become tables with `ok` and `err` on the other side. False is what RESP2 has for null, and True is the
+STATUS and FAILED become tables with `ok` and `err` on the other side. A pair of False and a text is a complaint: an error
+that is the script's own, and has not been counted yet. False is what RESP2 has for null, and True is the
 status OK, since nothing is said as often and a pair takes longer; a true boolean comes as a pair.
 """
 

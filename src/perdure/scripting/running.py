@@ -173,6 +173,8 @@ class Stage:
         """The reply for what is no plain value."""
         value, kind, *rest = outcome
         if kind == ENCODED:
+            for uncounted in rest[0].split(b"\n") if rest and rest[0] else ():
+                self.server.count_error(ReplyError(uncounted.decode("latin-1")))
             return Raw(value)
         text: str = value.decode("latin-1")
         if kind == STATUS:
@@ -207,16 +209,16 @@ class Stage:
                 if type(arg) is not bytes:
                     argv = [as_argument(arg) for arg in argv]
                     if None in argv:
-                        return NO_ARGUMENT, FAILED
+                        return False, NO_ARGUMENT
                     break
             if not argv:
-                return NOTHING, FAILED
+                return False, NOTHING
             actor = self.actor
             assert actor is not None
             reply = self._call(actor, run, argv)
             kind = type(reply)
             if not run.sandbox.has_room(len(reply) if kind is bytes else 0):
-                return NO_MEMORY, FAILED
+                return False, NO_MEMORY
             if kind is bytes or kind is int:
                 return reply
             if kind is str and reply == "OK":
@@ -224,7 +226,7 @@ class Stage:
             return to_lua(reply, run.sandbox.new_table, run.protocol)
         except Exception:
             log.exception("a script's call of %s failed", argv[:1])
-            return INTERNAL, FAILED
+            return False, INTERNAL
 
     def kill(self, *, function: bool) -> None:
         """SCRIPT KILL, FUNCTION KILL: end what is running. Raises ReplyError when that cannot be."""
@@ -291,26 +293,26 @@ class Stage:
 
     def log(self, *args: Any) -> Any:
         if len(args) < 2:
-            return b"ERR redis.log() requires two arguments or more.", FAILED
+            return False, b"ERR redis.log() requires two arguments or more."
         level = read_number(args[0]) if type(args[0]) is bytes else args[0]
         if type(level) is not int and type(level) is not float:
-            return b"ERR First argument must be a number (log level).", FAILED
+            return False, b"ERR First argument must be a number (log level)."
         if not 0 <= level < len(LEVELS):
-            return b"ERR Invalid debug level.", FAILED
+            return False, b"ERR Invalid debug level."
         words = [as_argument(arg) for arg in args[1:]]
         log.log(LEVELS[int(level)], "%s", b" ".join(word for word in words if word is not None).decode("latin-1"))
         return None
 
     def sha1hex(self, *args: Any) -> Any:
         if len(args) != 1:
-            return b"ERR wrong number of arguments", FAILED
+            return False, b"ERR wrong number of arguments"
         return hashlib.sha1(as_argument(args[0]) or b"").hexdigest().encode()
 
     def setresp(self, *args: Any) -> Any:
         if len(args) != 1:
-            return b"ERR redis.setresp() requires one argument.", FAILED
+            return False, b"ERR redis.setresp() requires one argument."
         if args[0] not in (2, 3):
-            return b"ERR RESP version must be 2 or 3.", FAILED
+            return False, b"ERR RESP version must be 2 or 3."
         run = self.run
         assert run is not None
         actor = self.actor
@@ -322,18 +324,18 @@ class Stage:
     def set_repl(self, *args: Any) -> Any:
         """Accepted: what a script changes is always logged."""
         if len(args) != 1:
-            return b"ERR redis.set_repl() requires two arguments.", FAILED
+            return False, b"ERR redis.set_repl() requires two arguments."
         if type(args[0]) is not int or not 0 <= args[0] <= 3:
-            return b"ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.", FAILED
+            return False, b"ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE."
         return None
 
     def acl_check_cmd(self, *args: Any) -> Any:
         if not args:
-            return NOTHING, FAILED
+            return False, NOTHING
         argv = [as_argument(arg) or b"" for arg in args]
         command = self._find(self.server, argv)
         if isinstance(command, ReplyError):
-            return b"ERR Invalid command passed to redis.acl_check_cmd()", FAILED
+            return False, b"ERR Invalid command passed to redis.acl_check_cmd()"
         actor = self.actor
         assert actor is not None
         return actor.user.denial(command, argv) is None

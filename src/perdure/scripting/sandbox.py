@@ -19,7 +19,6 @@ import lupa.lua51
 from perdure.scripting import numbers
 from perdure.scripting.bridge import Body, connect
 from perdure.scripting.bytecode import improve
-from perdure.scripting.convert import FAILED
 
 log = logging.getLogger("perdure")
 
@@ -156,8 +155,8 @@ class Sandbox:
                     return found
             except Exception:
                 log.exception("%s, called by a script, failed", function)
-                return INTERNAL, FAILED
-            return NO_MEMORY, FAILED
+                return False, INTERNAL
+            return False, NO_MEMORY
 
         return call
 

@@ -2,7 +2,7 @@
 --
 -- What is true behind them:
 -- * Scripts hold no Python object: what they can call are closures of this file. A failure of Python comes back as
---   values (text, FAILED) and is raised here.
+--   values (text, FAILED), or (false, text), and is raised here.
 -- * Shared tables are seen through faces: empty tables whose metatable reads the real one and refuses to write. Lua 5.1
 --   has no readonly tables, so everything that could reach around a metatable is replaced below.
 -- * The environment of scripts, and of what they load, is a face; getfenv, setfenv, debug, io, os, package, print,
@@ -558,6 +558,13 @@ local function weigh_all(given)
     weigh(size)
 end
 
+local function without_complaint(value, text)
+    if value == false and text ~= nil then
+        error({ err = text }, 0)
+    end
+    return value
+end
+
 -- What the host answers, as scripts get it. It says OK, which it has to say often, by `true`; a true one has a kind.
 local function settle(value, kind)
     if kind == nil then
@@ -572,12 +579,15 @@ local function settle(value, kind)
     if kind == FAILED then
         error({ err = value, ignore_error_stats_update = true }, 0)
     end
-    return value
+    return without_complaint(value, kind)
 end
 
 local function settle_protected(value, kind)
     if kind == FAILED then
         return { err = value, ignore_error_stats_update = true }
+    end
+    if value == false and kind ~= nil then
+        return { err = kind }
     end
     return settle(value, kind)
 end
@@ -637,11 +647,7 @@ end
 local function api(f)
     return function(...)
         weigh_all({ ... })
-        local value, kind = f(...)
-        if kind == FAILED then
-            return settle(value, kind)
-        end
-        return value
+        return without_complaint(f(...))
     end
 end
 
@@ -722,6 +728,7 @@ local function error_line(text)
 end
 
 local encode
+local uncounted -- the errors in a reply that no command has made
 
 local function bulk(text)
     return "$" .. #text .. "\r\n" .. text .. "\r\n"
@@ -763,7 +770,11 @@ local function encode_table(out, value, depth)
     end
     local field = rawget(value, "err")
     if type(field) == "string" then
-        out[#out + 1] = "-" .. error_line(field) .. "\r\n"
+        local text = error_line(field)
+        out[#out + 1] = "-" .. text .. "\r\n"
+        if not rawget(value, "ignore_error_stats_update") then
+            uncounted[#uncounted + 1] = text
+        end
         return
     end
     field = rawget(value, "ok")
@@ -871,8 +882,9 @@ local function outcome(ok, value)
                 return one_line(c_string(text)), STATUS
             end
             local out = {}
+            uncounted = {}
             encode(out, value, 0)
-            return concat(out), ENCODED
+            return concat(out), ENCODED, uncounted[1] and concat(uncounted, "\n")
         elseif kind == "boolean" then
             return boolean(value), ENCODED
         end
