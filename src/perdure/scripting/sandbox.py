@@ -202,8 +202,7 @@ class Sandbox:
     def memory(self) -> int:
         """Bytes that scripts have made the interpreter allocate. Collects garbage."""
         self._lua.gccollect()
-        used: int = self._used() - self._base
-        return used
+        return max(0, self._used() - self._base)
 
 
 def _nothing(thing: object, name: object, setting: bool) -> NoReturn:
