@@ -59,7 +59,7 @@ def sweep(server: Server) -> float:
     if not server.in_tick:
         engine.update_time()
     more = False
-    if server.active_expire and engine.log.poison is None and not server.pausing.until_ms:
+    if server.active_expire and not server.refuses_writes and not server.pausing.until_ms:
         began = perf_counter_ns()
         if engine.sweeper.run(SWEEP_LIMIT):
             finish(server)
@@ -162,7 +162,7 @@ def limit_memory(server: Server) -> None:
     room = room_for_data(server)
     if dataset.used <= room:
         return
-    if config.maxmemory_policy != "noeviction":
+    if config.maxmemory_policy != "noeviction" and not server.refuses_writes:
         began = perf_counter_ns()
         evict_keys(server)
         server.latency.note("eviction-cycle", perf_counter_ns() - began, dataset.now)

@@ -168,6 +168,7 @@ class Server(Hot):
         self._syncing = engine.log
         self._sizes_asked_ms = 0
         self.quick_disk = True
+        self._poison: LogPoisoned | None = None
         self.pausing = Pause()
         self.active_expire = True
         self.cron_paused = False
@@ -545,7 +546,7 @@ class Server(Hot):
     def let_replies_go(self) -> None:
         """Write what was committed; what is safe enough leaves, for the rest a sync is begun."""
         records = self.engine.log
-        if records.buffered:
+        if records.buffered and records.poison is None:
             try:
                 records.flush()
             except LogPoisoned as error:
@@ -553,6 +554,8 @@ class Server(Hot):
         if self.level is Level.ALWAYS and self.quick_disk and records.written_lsn > records.durable_lsn:
             self.sync_here()
         lsn, durable = records.next_lsn - 1, records.durable_lsn
+        if records.poison is not None:  # the dataset is back at what is durable, so that is what replies depend on
+            lsn = durable
         now = self.dataset.now
         if lsn > durable and not self.unsynced_since_ms:
             self.unsynced_since_ms = now
@@ -592,7 +595,7 @@ class Server(Hot):
 
     def sync_here(self) -> None:
         """Sync on the loop: on a quick disk that takes less than handing it to the thread and back."""
-        if self.sync_thread.busy:
+        if self.sync_thread.busy or self.engine.log.poison is not None:
             return
         started = monotonic()
         try:
@@ -639,6 +642,8 @@ class Server(Hot):
         if failure is not None:
             self.refuse_writes(records.poisoned_by(failure))
             return
+        if records.poison is not None:  # a write failed meanwhile: the dataset is where it was durable then
+            return
         records.end_sync(files, lsn)
         self.unsynced_since_ms = self.sync_started_ms if records.next_lsn - 1 > lsn else 0
         self.release()
@@ -664,27 +669,37 @@ class Server(Hot):
             session.pending_bytes -= len(data)
             peer.send(data)
             if not pending:
-                if session.closing:
-                    peer.close()
-                elif session.parked is None and session.backlog:
-                    peer.go_on()
-                elif session.pending_bytes <= HELD_MAX and not session.backlog:
-                    peer.hold(False)
+                self._caught_up(session)
+
+    @staticmethod
+    def _caught_up(session: Session) -> None:
+        """No reply of this client is held back any more: it may go on, or leave."""
+        if session.closing:
+            session.peer.close()
+        elif session.parked is None and session.backlog:
+            session.peer.go_on()
+        elif session.pending_bytes <= HELD_MAX and not session.backlog:
+            session.peer.hold(False)
 
     # -- refusing and slowing writers ----------------------------------------------------------------------------
 
     def refuse_writes(self, error: StorageError) -> None:
         """The log took no more: writers that wait get the error, and the dataset goes back to what is safe."""
         self.gate = True
-        if not isinstance(error, LogPoisoned):
+        if not isinstance(error, LogPoisoned) or error is self._poison:
             return
+        self._poison = error
         log.error("the log is poisoned, writes are refused from now on: %s", error)
         durable = self.engine.log.durable_lsn
         if self.dataset.lsn - 1 > durable or self.engine.log.next_lsn - 1 > durable:
             self.engine.restore(durable)
             self.caches.flushed()
+            for session in self.ready:  # what this tick has answered goes back, too
+                refusal = session.encode(ReplyError(f"MISCONF {error}"))
+                session.out[:] = [reply if type(reply) is Raw else refusal for reply in session.out]
         answer = ReplyError(f"MISCONF {error}")
-        for session in list(self.unsafe):
+        unsafe, self.unsafe = self.unsafe, {}
+        for session in unsafe:
             count = 0
             chunks = []
             for lsn, data, replies in session.pending:
@@ -696,17 +711,25 @@ class Server(Hot):
             session.pending_bytes = 0
             if session.peer is not None:
                 session.peer.send(b"".join(chunks) + session.encode(answer) * count)
-        self.unsafe.clear()
+                self._caught_up(session)
         self.unsynced_since_ms = 0
         if self.config.on_log_failure == "exit":
             self.stop(1)
+
+    @property
+    def refuses_writes(self) -> bool:
+        """Does the log take nothing at present, or hardly anything more? Then nothing expires either, nor is evicted."""
+        records = self.engine.log
+        full = records.prepare_error is not None and records.room < records.segment_size // 4
+        return full or records.poison is not None
 
     def why_no_writes(self, command: Command, session: Session) -> ReplyError | None:
         """The reason why a write is refused at present."""
         records = self.engine.log
         if records.poison is not None:
             return ReplyError(f"MISCONF {records.poison}")
-        if records.prepare_error is not None and records.room < records.segment_size // 4:
+        if self.refuses_writes:
+            assert records.prepare_error is not None
             return ReplyError(
                 f"MISCONF The log cannot grow ({records.prepare_error.strerror}): writes are refused until there is "
                 "space again, reads go on"
