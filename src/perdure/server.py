@@ -7,6 +7,7 @@ a sync is begun for the others. Only one sync is under way at a time; what is co
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import logging
 import os
@@ -1076,8 +1077,10 @@ def run(config: Config) -> int:
     )
     try:
         engine = Engine.open(config.dir, options)
-    except (StorageError, OSError) as error:
+    except StorageError as error:
         return complain(str(error))
+    except OSError as error:
+        return complain(why_not_opened(config, error))
     log.info("%s: %s", config.dir, engine.recovered)
     try:
         server = Server(config, engine)
@@ -1109,6 +1112,20 @@ def complain(problem: str) -> int:
     if any(isinstance(handler, logging.FileHandler) for handler in log.handlers):
         log.error("%s", problem)
     return 1
+
+
+def why_not_opened(config: Config, error: OSError) -> str:
+    hints = {
+        errno.ENOSPC: "make room on the disk and start again, nothing acknowledged is lost",
+        errno.EDQUOT: "raise the quota and start again, nothing acknowledged is lost",
+        errno.EMFILE: "raise the limit of open files (ulimit -n)",
+        errno.EROFS: "the file system is read-only, or was made so by an error: see dmesg",
+        **dict.fromkeys((errno.EACCES, errno.EPERM), "it and all in it must belong to the user that runs the server"),
+        **dict.fromkeys((errno.ENOTDIR, errno.EISDIR, errno.EEXIST), "something else is in its place: move that away"),
+    }
+    hint = hints.get(error.errno or 0, "see `perdure check`, or restore a backup")
+    where = f" ({error.filename})" if error.filename else ""
+    return f"cannot open data directory {config.dir}: {error.strerror or error}{where}; {hint}"
 
 
 def why_not_listening(config: Config, error: OSError) -> str:

@@ -310,8 +310,8 @@ class Engine:
         self._tables = LmdbTables(os.path.join(self.path, name), writable=False)
         self.dataset.renew(self._tables.snapshot())
         old.close()
-        for stray in self.files.listdir(self.path):
-            if stray.startswith("tables-") and stray != name:
+        for stray in self.directory.table_directories():
+            if stray != name:
                 self._tell(drop=stray)
         self.compacting = ""
         self.sizes = {}

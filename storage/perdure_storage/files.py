@@ -136,6 +136,9 @@ def read_whole(files: Files, path: str) -> bytes:
     handle = files.open(path)
     try:
         return handle.pread(handle.size(), 0)
+    except OSError as error:
+        error.filename = path  # a descriptor's errors do not have it
+        raise
     finally:
         handle.close()
 
