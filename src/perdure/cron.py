@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +14,8 @@ from perdure_storage.events import EVICTED
 
 if TYPE_CHECKING:
     from perdure.server import Server
+
+log = logging.getLogger("perdure")
 
 TICK_S: Final = 0.1
 SWEEP_LIMIT: Final = 10
@@ -87,14 +90,24 @@ def upkeep(server: Server) -> float:
     limit_memory(server)
     check_lag(server)
     if records.prepare_error is not None or server.gate:
+        tell_of_room(server)
         records.retry_prepare()
         server.update_gate()
-    elif records.prepare_error is not None:
-        server.gate = True
     if len(server.wakeups):
         server.wakeups.poll(server.dataset.now)
     server.dataset.trim_rings(1000)
     return TICK_S
+
+
+def tell_of_room(server: Server) -> None:
+    """Write into the server's log that the log of the data cannot grow, or can again."""
+    problem = server.engine.log.prepare_error
+    if server.log_is_full != (problem is not None):
+        server.log_is_full = problem is not None
+        if problem is not None:
+            log.error("the log cannot grow, writes are refused when it is used up: %s", problem)
+        else:
+            log.info("the log can grow again, writes are accepted")
 
 
 def every_second(server: Server) -> float:

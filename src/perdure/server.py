@@ -170,6 +170,7 @@ class Server(Hot):
         self._sizes_asked_ms = 0
         self.quick_disk = True
         self._poison: LogPoisoned | None = None
+        self.log_is_full = False
         self.pausing = Pause()
         self.active_expire = True
         self.cron_paused = False
@@ -1021,7 +1022,13 @@ class Server(Hot):
         engine = self.engine
         descriptor = process.fileno()
         engine.update_time()
+        before = engine.checkpoint_error
         engine.poll()
+        if engine.checkpoint_error != before and engine.process is process:
+            if engine.checkpoint_error:
+                log.error("a checkpoint failed and will be tried again, the log is kept: %s", engine.checkpoint_error)
+            else:
+                log.info("checkpoints work again")
         if engine.process is not process:
             self.loop.remove_reader(descriptor)
             self.watch_checkpointer()
@@ -1102,7 +1109,8 @@ def run(config: Config) -> int:
     finally:
         if config.pidfile:
             remove_file(config.at(config.pidfile))
-    log.info("everything is in the tables, ready to exit, bye bye")
+    poison = server.engine.log.poison
+    log.info("%s, ready to exit, bye bye", "everything is in the tables" if poison is None else poison)
     return code
 
 

@@ -32,6 +32,7 @@ from perdure_storage.tables import TableStore
 from perdure_storage.wal import MANIFEST, LogReader, Manifest, Tail, cut_tail, make_durable, remove_leftovers
 
 FORMAT_VERSION: Final = 1
+FULL_BELOW: Final = 1 << 20
 TABLES: Final = re.compile(r"tables-[1-9][0-9]*")
 """How table directories are named. What else lies in a data directory is somebody's own, and is let alone."""
 TableOpener = Callable[[str], TableStore]
@@ -250,5 +251,14 @@ def table_problem(path: str, error: lmdb.Error) -> StorageError:
     """LMDB's error as one of ours, with what to do."""
     if isinstance(error, (lmdb.InvalidError, lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.VersionMismatchError)):
         return Corruption(os.path.join(path, "data.mdb"), 0, f"{error}: restore a backup")
-    return StorageError(f"{path}: {error}: the log cannot be folded into the tables; nothing acknowledged is lost, start "
-                        "again when that is mended")  # fmt: skip
+    return StorageError(
+        f"the log cannot be folded into {path}: {in_words(path, error)}; nothing acknowledged is lost, start again when "
+        "that is mended"
+    )
+
+
+def in_words(path: str, error: Exception) -> str:
+    """What an error of the tables says. LMDB calls it an I/O error, too, when the disk had room for a part of a write."""
+    disk = os.statvfs(path)
+    full = "Input/output" in str(error) and disk.f_bavail * disk.f_frsize < FULL_BELOW
+    return f"{error}: No space left on device" if full else str(error)

@@ -28,6 +28,13 @@ def failing(name, code):
         return real(self, *args)
     setattr(OsFile, name, maybe)
 
+def no_rename(old, new, rename=os.rename):
+    with open({faults!r}) as file:
+        if "rename" in file.read().split():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    rename(old, new)
+
+os.rename = no_rename
 failing("sync", errno.EIO)
 failing("pwrite", errno.ENOSPC)
 """
@@ -124,3 +131,19 @@ def test_what_expires_is_not_there_for_readers_although_the_log_takes_nothing(
         assert client.ask("GET", "soon") is None
         assert client.ask("HGETALL", "h") == [b"stays", b"2"]
         assert client.ask("EVAL", "return redis.call('exists', KEYS[1])", "1", "soon") == 0
+
+
+def test_the_servers_log_says_that_the_disk_is_full_and_that_there_is_room_again(
+    start_perdure: StartPerdure, tmp_path: Path
+) -> None:
+    faulty = FaultyServer(start_perdure, tmp_path, "--wal-segment-size", "1mb")
+    client = faulty.connect()
+    faulty.fail("rename")
+    refused = [reply for _ in range(40) if isinstance(reply := client.ask("SET", "k", b"x" * 100_000), RedisError)]
+    assert refused
+    assert all("no room for the log" in reply.args[0] or "cannot grow" in reply.args[0] for reply in refused)
+    assert len(client.ask("GET", "k")) == 100_000
+    until(lambda: "the log cannot grow" in faulty.server.log)
+    faulty.fail()
+    until(lambda: client.ask("SET", "k", "v") == b"OK")
+    until(lambda: "the log can grow again" in faulty.server.log)

@@ -262,6 +262,28 @@ def test_a_checkpointer_that_is_asked_again_for_what_it_has_done_says_so(tmp_pat
         assert engine.process.receive() == [{"applied": engine.applied_lsn}]
 
 
+def test_garbage_that_cannot_be_removed_does_not_end_the_checkpointer(tmp_path: Path) -> None:
+    """It is tried again with the next checkpoint; before, each new process ended at once for the same reason."""
+    Engine.open(str(tmp_path / "db")).close()
+    with lmdb.open(str(tmp_path / "db" / "tables-1"), max_dbs=20) as tables, tables.begin(write=True) as change:
+        change.put(bytes(7) + b"\x01", b"damaged", db=tables.open_db(b"garbage", txn=change))
+    with Engine.open(str(tmp_path / "db"), Options(separate=True)) as engine:
+        assert engine.process is not None
+        pid = engine.process.pid
+        for number in range(3):
+            engine[0].set_string(b"k", b"%d" % number)
+            engine.commit()
+            engine.sync()
+            engine.request_checkpoint()
+            told: set[str] = set()
+            while not (engine.applied_lsn == engine.log.durable_lsn and told):
+                assert engine.process.wait(10)
+                engine.poll()
+                told.update({engine.checkpoint_error} - {""})
+            assert "table garbage row 0000000000000001: row check sum does not match" in told.pop()
+        assert engine.process.pid == pid
+
+
 def test_a_shutdown_is_clean_although_the_checkpointer_was_killed_just_before_it(tmp_path: Path) -> None:
     with Engine.open(str(tmp_path / "db"), Options(separate=True)) as engine:
         engine[0].set_string(b"k", b"v")
