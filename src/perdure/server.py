@@ -1030,10 +1030,11 @@ class Server(Hot):
         engine.update_time()
         before = engine.checkpoint_error
         engine.poll()
-        if engine.process is not process or process.ended:
+        replaced = engine.process is not process
+        if replaced or process.ended:
             if descriptor >= 0:
                 self.loop.remove_reader(descriptor)
-            if engine.process is not process:
+            if replaced:
                 self.watch_checkpointer()
                 log.error("%s; another one was started", engine.checkpoint_error or before)
             elif engine.checkpoint_error != before:
