@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +14,8 @@ from perdure_storage.events import EVICTED
 
 if TYPE_CHECKING:
     from perdure.server import Server
+
+log = logging.getLogger("perdure")
 
 TICK_S: Final = 0.1
 SWEEP_LIMIT: Final = 10
@@ -59,7 +62,7 @@ def sweep(server: Server) -> float:
     if not server.in_tick:
         engine.update_time()
     more = False
-    if server.active_expire and engine.log.poison is None and not server.pausing.until_ms:
+    if server.active_expire and not server.refuses_writes and not server.pausing.until_ms:
         began = perf_counter_ns()
         if engine.sweeper.run(SWEEP_LIMIT):
             finish(server)
@@ -85,16 +88,27 @@ def upkeep(server: Server) -> float:
     if server.config.maxmemory:
         server.client_memory.look_around(server.dataset.now)
     limit_memory(server)
+    server.revive_checkpointer()
     check_lag(server)
     if records.prepare_error is not None or server.gate:
+        tell_of_room(server)
         records.retry_prepare()
         server.update_gate()
-    elif records.prepare_error is not None:
-        server.gate = True
     if len(server.wakeups):
         server.wakeups.poll(server.dataset.now)
     server.dataset.trim_rings(1000)
     return TICK_S
+
+
+def tell_of_room(server: Server) -> None:
+    """Write into the server's log that the log of the data cannot grow, or can again."""
+    problem = server.engine.log.prepare_error
+    if server.log_is_full != (problem is not None):
+        server.log_is_full = problem is not None
+        if problem is not None:
+            log.error("the log cannot grow, writes are refused when it is used up: %s", problem)
+        else:
+            log.info("the log can grow again, writes are accepted")
 
 
 def every_second(server: Server) -> float:
@@ -162,7 +176,7 @@ def limit_memory(server: Server) -> None:
     room = room_for_data(server)
     if dataset.used <= room:
         return
-    if config.maxmemory_policy != "noeviction":
+    if config.maxmemory_policy != "noeviction" and not server.refuses_writes:
         began = perf_counter_ns()
         evict_keys(server)
         server.latency.note("eviction-cycle", perf_counter_ns() - began, dataset.now)

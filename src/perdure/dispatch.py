@@ -139,7 +139,7 @@ def run(session: Session, command: Command, argv: Argv, again: Callable[[Keyspac
     ds = session.ds
     if (ds.effects or ds.touched) and not session.in_exec:
         failure = finish(server)
-        if failure is not None:
+        if failure is not None and not (command.readonly and server.refuses_writes):  # who reads has met what expired
             reply = failure
     if ds.events:
         server.tell_events()
@@ -314,7 +314,7 @@ def _admit(session: Session, command: Command, argv: Argv) -> bytes | None:
         return _park(session, Park("pause", ready=lambda: not server.paused(command, session, argv)), argv)
     if server.monitors and name not in SHOWN_AFTER and is_shown(command):
         server.feed_monitors(session, argv)
-    quiet = bool(server.pausing.until_ms) and command.readonly
+    quiet = server.refuses_writes or (bool(server.pausing.until_ms) and command.readonly)
     quiet = quiet or (lfu.is_lfu(server.config.maxmemory_policy) and command.first_key > 0)
     if session.no_touch or session.tracking is not None or quiet or (server.monitors and name in SHOWN_AFTER):
         return _run_observed(session, command, argv)
@@ -328,8 +328,9 @@ def is_shown(command: Command) -> bool:
 
 def _run_observed(session: Session, command: Command, argv: Argv) -> bytes:
     """The rest of `execute` for a client that leaves no trace (CLIENT NO-TOUCH: for eviction, its keys have been unused
-    for as long as before), or is told what changes (CLIENT TRACKING); for reading during a pause, when keys whose time has
-    come are not there, but are not deleted; and for an EXEC that MONITOR shows behind what it runs."""
+    for as long as before), or is told what changes (CLIENT TRACKING); for reading during a pause, or while the log
+    takes nothing, when keys whose time has come are not there, but are not deleted; and for an EXEC that MONITOR shows
+    behind what it runs."""
     if not session.db.complete and not command.record_only:
         park = _wait_for_elements(session, command, argv)
         if park is not None:
@@ -345,7 +346,7 @@ def _run_observed(session: Session, command: Command, argv: Argv) -> bytes:
             for entry, tick in ticks:
                 entry.tick = tick  # a use sets it to another value
     session.last_command = command
-    session.ds.hold_expired = command.readonly and bool(session.server.pausing.until_ms)
+    session.ds.hold_expired = server.refuses_writes or (command.readonly and bool(server.pausing.until_ms))
     reply, told = run_told(session, command, argv)
     session.ds.hold_expired = False
     for entry, tick in ticks:

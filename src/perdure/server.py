@@ -7,6 +7,7 @@ a sync is begun for the others. Only one sync is under way at a time; what is co
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import logging
 import os
@@ -168,6 +169,8 @@ class Server(Hot):
         self._syncing = engine.log
         self._sizes_asked_ms = 0
         self.quick_disk = True
+        self._poison: LogPoisoned | None = None
+        self.log_is_full = False
         self.pausing = Pause()
         self.active_expire = True
         self.cron_paused = False
@@ -545,7 +548,7 @@ class Server(Hot):
     def let_replies_go(self) -> None:
         """Write what was committed; what is safe enough leaves, for the rest a sync is begun."""
         records = self.engine.log
-        if records.buffered:
+        if records.buffered and records.poison is None:
             try:
                 records.flush()
             except LogPoisoned as error:
@@ -553,6 +556,8 @@ class Server(Hot):
         if self.level is Level.ALWAYS and self.quick_disk and records.written_lsn > records.durable_lsn:
             self.sync_here()
         lsn, durable = records.next_lsn - 1, records.durable_lsn
+        if records.poison is not None:  # the dataset is back at what is durable, so that is what replies depend on
+            lsn = durable
         now = self.dataset.now
         if lsn > durable and not self.unsynced_since_ms:
             self.unsynced_since_ms = now
@@ -592,7 +597,7 @@ class Server(Hot):
 
     def sync_here(self) -> None:
         """Sync on the loop: on a quick disk that takes less than handing it to the thread and back."""
-        if self.sync_thread.busy:
+        if self.sync_thread.busy or self.engine.log.poison is not None:
             return
         started = monotonic()
         try:
@@ -639,6 +644,8 @@ class Server(Hot):
         if failure is not None:
             self.refuse_writes(records.poisoned_by(failure))
             return
+        if records.poison is not None:  # a write failed meanwhile: the dataset is where it was durable then
+            return
         records.end_sync(files, lsn)
         self.unsynced_since_ms = self.sync_started_ms if records.next_lsn - 1 > lsn else 0
         self.release()
@@ -664,27 +671,37 @@ class Server(Hot):
             session.pending_bytes -= len(data)
             peer.send(data)
             if not pending:
-                if session.closing:
-                    peer.close()
-                elif session.parked is None and session.backlog:
-                    peer.go_on()
-                elif session.pending_bytes <= HELD_MAX and not session.backlog:
-                    peer.hold(False)
+                self._caught_up(session)
+
+    @staticmethod
+    def _caught_up(session: Session) -> None:
+        """No reply of this client is held back any more: it may go on, or leave."""
+        if session.closing:
+            session.peer.close()
+        elif session.parked is None and session.backlog:
+            session.peer.go_on()
+        elif session.pending_bytes <= HELD_MAX and not session.backlog:
+            session.peer.hold(False)
 
     # -- refusing and slowing writers ----------------------------------------------------------------------------
 
     def refuse_writes(self, error: StorageError) -> None:
         """The log took no more: writers that wait get the error, and the dataset goes back to what is safe."""
         self.gate = True
-        if not isinstance(error, LogPoisoned):
+        if not isinstance(error, LogPoisoned) or error is self._poison:
             return
+        self._poison = error
         log.error("the log is poisoned, writes are refused from now on: %s", error)
         durable = self.engine.log.durable_lsn
         if self.dataset.lsn - 1 > durable or self.engine.log.next_lsn - 1 > durable:
             self.engine.restore(durable)
             self.caches.flushed()
+            for session in self.ready:  # what this tick has answered goes back, too
+                refusal = session.encode(ReplyError(f"MISCONF {error}"))
+                session.out[:] = [reply if type(reply) is Raw else refusal for reply in session.out]
         answer = ReplyError(f"MISCONF {error}")
-        for session in list(self.unsafe):
+        unsafe, self.unsafe = self.unsafe, {}
+        for session in unsafe:
             count = 0
             chunks = []
             for lsn, data, replies in session.pending:
@@ -696,17 +713,25 @@ class Server(Hot):
             session.pending_bytes = 0
             if session.peer is not None:
                 session.peer.send(b"".join(chunks) + session.encode(answer) * count)
-        self.unsafe.clear()
+                self._caught_up(session)
         self.unsynced_since_ms = 0
         if self.config.on_log_failure == "exit":
             self.stop(1)
+
+    @property
+    def refuses_writes(self) -> bool:
+        """Does the log take nothing at present, or hardly anything more? Then nothing expires either, nor is evicted."""
+        records = self.engine.log
+        full = records.prepare_error is not None and records.room < records.segment_size // 4
+        return full or records.poison is not None
 
     def why_no_writes(self, command: Command, session: Session) -> ReplyError | None:
         """The reason why a write is refused at present."""
         records = self.engine.log
         if records.poison is not None:
             return ReplyError(f"MISCONF {records.poison}")
-        if records.prepare_error is not None and records.room < records.segment_size // 4:
+        if self.refuses_writes:
+            assert records.prepare_error is not None
             return ReplyError(
                 f"MISCONF The log cannot grow ({records.prepare_error.strerror}): writes are refused until there is "
                 "space again, reads go on"
@@ -993,15 +1018,32 @@ class Server(Hot):
         if process is not None:
             self.loop.add_reader(process.fileno(), self._checkpointer_spoke, process)
 
+    def revive_checkpointer(self) -> None:
+        """Try again to start one where none could be started."""
+        process = self.engine.process
+        if process is not None and process.ended:
+            self._checkpointer_spoke(process)
+
     def _checkpointer_spoke(self, process: Any) -> None:
         engine = self.engine
         descriptor = process.fileno()
         engine.update_time()
+        before = engine.checkpoint_error
         engine.poll()
-        if engine.process is not process:
-            self.loop.remove_reader(descriptor)
-            self.watch_checkpointer()
-            log.error("%s; another one was started", engine.checkpoint_error)
+        replaced = engine.process is not process
+        if replaced or process.ended:
+            if descriptor >= 0:
+                self.loop.remove_reader(descriptor)
+            if replaced:
+                self.watch_checkpointer()
+                log.error("%s; another one was started", engine.checkpoint_error or before)
+            elif engine.checkpoint_error != before:
+                log.error("%s; it is tried again", engine.checkpoint_error)
+        elif engine.checkpoint_error != before:
+            if engine.checkpoint_error:
+                log.error("a checkpoint failed and will be tried again, the log is kept: %s", engine.checkpoint_error)
+            else:
+                log.info("checkpoints work again")
         cron.check_lag(self)
         if len(self.wakeups):
             self.wakeups.poll(self.dataset.now)
@@ -1053,8 +1095,10 @@ def run(config: Config) -> int:
     )
     try:
         engine = Engine.open(config.dir, options)
-    except (StorageError, OSError) as error:
+    except StorageError as error:
         return complain(str(error))
+    except OSError as error:
+        return complain(why_not_opened(config, error))
     log.info("%s: %s", config.dir, engine.recovered)
     try:
         server = Server(config, engine)
@@ -1076,7 +1120,8 @@ def run(config: Config) -> int:
     finally:
         if config.pidfile:
             remove_file(config.at(config.pidfile))
-    log.info("everything is in the tables, ready to exit, bye bye")
+    poison = server.engine.log.poison
+    log.info("%s, ready to exit, bye bye", "everything is in the tables" if poison is None else poison)
     return code
 
 
@@ -1086,6 +1131,20 @@ def complain(problem: str) -> int:
     if any(isinstance(handler, logging.FileHandler) for handler in log.handlers):
         log.error("%s", problem)
     return 1
+
+
+def why_not_opened(config: Config, error: OSError) -> str:
+    hints = {
+        errno.ENOSPC: "make room on the disk and start again, nothing acknowledged is lost",
+        errno.EDQUOT: "raise the quota and start again, nothing acknowledged is lost",
+        errno.EMFILE: "raise the limit of open files (ulimit -n)",
+        errno.EROFS: "the file system is read-only, or was made so by an error: see dmesg",
+        **dict.fromkeys((errno.EACCES, errno.EPERM), "it and all in it must belong to the user that runs the server"),
+        **dict.fromkeys((errno.ENOTDIR, errno.EISDIR, errno.EEXIST), "something else is in its place: move that away"),
+    }
+    hint = hints.get(error.errno or 0, "see `perdure check`, or restore a backup")
+    where = f" ({error.filename})" if error.filename else ""
+    return f"cannot open data directory {config.dir}: {error.strerror or error}{where}; {hint}"
 
 
 def why_not_listening(config: Config, error: OSError) -> str:

@@ -48,11 +48,11 @@ from perdure_storage.records import (
     expiry_key,
     record_key,
 )
-from perdure_storage.recovery import Directory
+from perdure_storage.recovery import Directory, broken_pages
 from perdure_storage.tables import U64, LmdbTables, Snapshot, Table, TableStore, bounded, split_key
 from perdure_storage.types.entry import Entry, Kind
 from perdure_storage.types.string import INLINE_MAX, String
-from perdure_storage.wal import HEADER_SIZE, START, LogReader, Manifest, Segment, SegmentReader
+from perdure_storage.wal import HEADER_SIZE, START, LogReader, Manifest, Segment, SegmentReader, refuse_lost_manifest
 
 WINDOW: Final = 1 << 18
 SLICE: Final = 4096
@@ -100,13 +100,13 @@ def warning(where: str, what: str) -> Finding:
 
 
 def check_directory(path: str, *, files: Files | None = None, open_tables: TableReader | None = None) -> Steps:
-    """Everything about a data directory. Raises OSError where it cannot be read at all."""
+    """Everything about a data directory."""
     files = files or OsFiles()
     open_tables = open_tables or read_tables
     directory = Directory(files, path)
     try:
         directory.identity()
-    except StorageError as problem:
+    except (StorageError, OSError) as problem:
         yield error("FORMAT", str(problem))
         return
     live = is_live(directory)
@@ -156,16 +156,11 @@ def _doubted(snapshot: Snapshot, name: bytes) -> bytes | None:
 
 def check_pages(directory: str) -> Steps:
     """The structure of LMDB's file, read as bytes: a broken page must not bring this process down. Stopped only."""
-    from lmdb import verify
-
     path = os.path.join(directory, "data.mdb")
     if not os.path.exists(path):
         return
     yield Progress("pages", 0, os.path.getsize(path))
-    try:
-        problems: list[str] = verify.verify(path, subdir=False)  # type: ignore[no-untyped-call]
-    except (verify.VerifyError, *UNREADABLE) as cause:
-        problems = [str(cause)]
+    problems = broken_pages(path)
     for problem in problems:
         yield error(path, f"LMDB: {problem}")
     if problems:
@@ -179,13 +174,18 @@ def check_log(files: Files, directory: str, applied_lsn: int | None, *, live: bo
     """Every segment, the chain between them, every payload, and how the end fits the tables (None: not known)."""
     try:
         manifest = Manifest.load(files, directory)
-    except (StorageError, *UNREADABLE) as problem:
+        strays = [os.path.join(directory, name) for name in manifest.unnamed(files.listdir(directory))]
+    except (StorageError, OSError, *UNREADABLE) as problem:
         yield error(os.path.join(directory, "MANIFEST"), str(problem))
         return
-    named = {os.path.basename(segment.path) for segment in manifest.segments}
-    for name in files.listdir(directory):
-        if name.endswith(".wal") and name not in named and not live:
-            yield warning(os.path.join(directory, name), "is not in the manifest; a start removes it")
+    if not manifest.segments and not live:
+        try:
+            refuse_lost_manifest(manifest, strays)
+        except Corruption as lost:
+            yield error(lost.path, lost.why)
+            return
+    for stray in strays if not live else ():
+        yield warning(stray, "is not in the manifest; a start removes it")
     before: tuple[int, int] | None = None
     for number, segment in enumerate(manifest.segments):
         if live and number == len(manifest.segments) - 1:
@@ -269,13 +269,21 @@ def _check_together(path: str, files: Files, open_tables: TableReader) -> Steps:
         for db in view.databases:
             keys = _count_keys(view.snapshot, db.space)
             for key, entry in db.hot.items():
-                keys += (entry.kind != 0) - (view.snapshot.get(Table.KEYS, record_key(db.space, key)) is not None)
+                keys += (entry.kind != 0) - _has_row(view.snapshot, record_key(db.space, key))
             if keys != db.keys:
                 yield error(f"database {db.index} at LSN {view.last_lsn}", f"{keys} keys, the log counts {db.keys}")
 
 
+def _has_row(snapshot: Snapshot, row_key: bytes) -> bool:
+    """Is there a key, be its row damaged or not (which has been said already)?"""
+    try:
+        return snapshot.get(Table.KEYS, row_key) is not None
+    except Corruption:
+        return True
+
+
 def _count_keys(snapshot: Snapshot, space: int) -> int:
-    return sum(1 for _ in snapshot.scan(Table.KEYS, SPACE.pack(space), SPACE.pack(space + 1)))
+    return sum(1 for _ in snapshot.sift(Table.KEYS, SPACE.pack(space), SPACE.pack(space + 1)))
 
 
 # -- the tables --------------------------------------------------------------------------------------------------------

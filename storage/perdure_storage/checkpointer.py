@@ -28,12 +28,16 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
+
+import lmdb
 
 from perdure_storage.checkpoint import Checkpointer
 from perdure_storage.errors import StorageError
 from perdure_storage.files import OsFiles
-from perdure_storage.recovery import Directory
+from perdure_storage.recovery import Directory, in_words
 from perdure_storage.tables import LmdbTables
 
 NICENESS: Final = 5
@@ -49,7 +53,7 @@ class CheckpointerProcess:
 
     def __init__(self, path: str, lock_fd: int) -> None:
         self.path = path
-        ours, theirs = socket.socketpair()
+        ours, theirs = socket.socketpair()  # closed by themselves when what follows fails
         source = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([source, os.environ.get("PYTHONPATH", "")])}
         program = "from perdure_storage.checkpointer import main; main()"  # -m would warn of a second import
@@ -64,6 +68,11 @@ class CheckpointerProcess:
     @property
     def pid(self) -> int:
         return self.process.pid
+
+    @property
+    def ended(self) -> bool:
+        """Was it found to have ended, and hung up on?"""
+        return self.socket.fileno() < 0
 
     def fileno(self) -> int:
         return self.socket.fileno()
@@ -86,8 +95,8 @@ class CheckpointerProcess:
         return [json.loads(line) for line in lines]
 
     def wait(self, timeout_s: float) -> bool:
-        """Has something arrived within that time?"""
-        return bool(select.select([self.socket], [], [], timeout_s)[0])
+        """Has something arrived within that time? One that has ended has its end to tell."""
+        return self.ended or bool(select.select([self.socket], [], [], timeout_s)[0])
 
     def stop(self) -> None:
         """Hang up and wait for the process to end its last transaction."""
@@ -112,21 +121,18 @@ class _Service:
 
     def run(self) -> None:
         """Serve until the line is closed; reclaim garbage whenever there is nothing else to do."""
-        partial = b""
+        rest = b""
         garbage = True
         while True:
             if garbage and not select.select([self.line], [], [], 0)[0]:
-                removed = self.checkpointer.reclaim()
-                garbage = removed > 0
-                if removed:
-                    self.tell(reclaimed=removed)
+                garbage = self.attempt(self.reclaim)  # after a failure: when there is something else to do again
                 continue
             data = self.line.recv(1 << 16)
             if not data:
                 break
-            *lines, partial = (partial + data).split(b"\n")
+            *lines, rest = (rest + data).split(b"\n")
             for line in lines:
-                self.handle(json.loads(line))
+                self.attempt(partial(self.handle, json.loads(line)))
             garbage = True
         self.checkpointer.close()
         self.tables.close()
@@ -134,29 +140,40 @@ class _Service:
     def tell(self, **message: object) -> None:
         self.line.sendall(json.dumps(message).encode() + b"\n")
 
-    def handle(self, message: Message) -> None:
+    def attempt(self, job: Callable[[], bool]) -> bool:
+        """What `job` returns; False when the disk, or what is on it, did not allow it, which is reported."""
         try:
-            if "fold" in message:
-                if message["fold"] <= self.checkpointer.applied_lsn:  # it failed when all was done, and is asked again
-                    self.tell(applied=self.checkpointer.applied_lsn)
-                for lsn in self.checkpointer.run(message["fold"]):
-                    self.tell(applied=lsn)
-            elif "compact" in message:
-                self.compact(message["compact"])
-            elif "drop" in message:
-                shutil.rmtree(os.path.join(self.directory.path, message["drop"]), ignore_errors=True)
-            elif "info" in message:
-                self.tell(sizes=self.tables.info())
-        except (StorageError, OSError) as error:
+            return job()
+        except (StorageError, OSError, lmdb.Error) as error:
+            if isinstance(error, (BrokenPipeError, ConnectionResetError)):
+                raise  # the line, not the disk
             self.fail(error)
-        except Exception as error:
-            if type(error).__module__ != "lmdb":
-                raise
-            self.fail(error)
+            return False
+
+    def reclaim(self) -> bool:
+        """One step; False when nothing is left."""
+        removed = self.checkpointer.reclaim()
+        if removed:
+            self.tell(reclaimed=removed)
+        return removed > 0
+
+    def handle(self, message: Message) -> bool:
+        if "fold" in message:
+            if message["fold"] <= self.checkpointer.applied_lsn:  # it failed when all was done, and is asked again
+                self.tell(applied=self.checkpointer.applied_lsn)
+            for lsn in self.checkpointer.run(message["fold"]):
+                self.tell(applied=lsn)
+        elif "compact" in message:
+            self.compact(message["compact"])
+        elif "drop" in message:
+            shutil.rmtree(os.path.join(self.directory.path, message["drop"]), ignore_errors=True)
+        elif "info" in message:
+            self.tell(sizes=self.tables.info())
+        return True
 
     def fail(self, error: Exception) -> None:
         """Report, and begin again from what is on disk: a half-done fold is forgotten."""
-        self.tell(error=str(error), kind=type(error).__name__)
+        self.tell(error=in_words(self.directory.path, error), kind=type(error).__name__)
         self.checkpointer.close()
         self.tables.close()
         self.tables = LmdbTables(self.directory.tables, writable=True)

@@ -136,6 +136,9 @@ def read_whole(files: Files, path: str) -> bytes:
     handle = files.open(path)
     try:
         return handle.pread(handle.size(), 0)
+    except OSError as error:
+        error.filename = path  # a descriptor's errors do not have it
+        raise
     finally:
         handle.close()
 
@@ -155,9 +158,14 @@ def replace_whole(files: Files, path: str, data: bytes) -> None:
         files.unlink(temporary)
     handle = files.open(temporary, writable=True, create=True)
     try:
-        handle.pwrite(data, 0)
-        handle.sync()
-    finally:
-        handle.close()
-    files.rename(temporary, path)
+        try:
+            handle.pwrite(data, 0)
+            handle.sync()
+        finally:
+            handle.close()
+        files.rename(temporary, path)
+    except OSError:
+        if files.exists(temporary):  # a part of it would only take room, where there is none
+            files.unlink(temporary)
+        raise
     files.sync_dir(os.path.dirname(path))

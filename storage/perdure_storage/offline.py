@@ -26,7 +26,7 @@ from typing import Final
 import lmdb
 
 from perdure_storage.codec import unpack
-from perdure_storage.errors import Corruption, UnknownFormat
+from perdure_storage.errors import Corruption, StorageError, UnknownFormat
 from perdure_storage.files import Files, OsFiles
 from perdure_storage.keyspace import Dataset, Keyspace
 from perdure_storage.recovery import Directory
@@ -179,7 +179,7 @@ class Offline:
             return False
         try:
             return self.tables.path != self.directory.tables or self.tables.last_transaction() != self._transaction
-        except OSError:
+        except (OSError, StorageError):
             return True
 
     def close(self) -> None:

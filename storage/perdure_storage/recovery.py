@@ -14,22 +14,27 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from struct import error as StructError
 from typing import Final
 
 import lmdb
 
 from perdure_storage.checkpoint import Checkpointer
 from perdure_storage.clock import Clock
-from perdure_storage.errors import Corruption, UnknownFormat
+from perdure_storage.errors import Corruption, StorageError, UnknownFormat
 from perdure_storage.files import Files, read_whole, replace_whole
 from perdure_storage.tables import TableStore
-from perdure_storage.wal import LogReader, Manifest, Tail, cut_tail, make_durable, remove_leftovers
+from perdure_storage.wal import MANIFEST, LogReader, Manifest, Tail, cut_tail, make_durable, remove_leftovers
 
 FORMAT_VERSION: Final = 1
+FULL_BELOW: Final = 1 << 20
+TABLES: Final = re.compile(r"tables-[1-9][0-9]*")
+"""How table directories are named. What else lies in a data directory is somebody's own, and is let alone."""
 TableOpener = Callable[[str], TableStore]
 
 
@@ -71,7 +76,14 @@ class Directory:
         return not self.files.exists(self._format)
 
     def create(self, clock: Clock) -> None:
-        """Lay out an empty directory, the FORMAT file last."""
+        """Lay out an empty directory, the FORMAT file last. Raises Corruption when it is one that has lost that file."""
+        in_log = self.files.listdir(self.log) if self.files.exists(self.log) else []
+        if data := [*self.table_directories(), *(name for name in in_log if name == MANIFEST or name.endswith(".wal"))]:
+            why = (
+                f"is missing, but there is data ({data[0]}): put it back, from a backup or from a new directory that "
+                "this version makes, or choose another directory; nothing was changed"
+            )
+            raise Corruption(self._format, 0, why)
         self.files.makedirs(self.log)
         self.point_to("tables-1")
         now = clock.wall_ms()
@@ -89,13 +101,15 @@ class Directory:
             identity: dict[str, object] = json.loads(read_whole(self.files, self._format))
         except ValueError as error:
             raise Corruption(self._format, 0, f"is not JSON: {error}") from error
+        if not isinstance(identity, dict):
+            raise Corruption(self._format, 0, "is not an object in JSON")
         if identity.get("format") != FORMAT_VERSION:
             raise UnknownFormat(
                 f"{self.path} has format {identity.get('format')}, this version reads format {FORMAT_VERSION}: "
                 "use the version that wrote it, or migrate it"
             )
-        major = lmdb.version()[:2]
-        if list(identity.get("lmdb", []))[:2] != list(major):  # type: ignore[call-overload]
+        made_with = identity.get("lmdb")
+        if not isinstance(made_with, list) or made_with[:2] != list(lmdb.version()[:2]):
             raise UnknownFormat(
                 f"{self.path} was made with LMDB {identity.get('lmdb')}, this is {lmdb.version()}: their files differ"
             )
@@ -103,8 +117,27 @@ class Directory:
 
     @property
     def tables(self) -> str:
-        """The table directory in use."""
-        return os.path.join(self.path, read_whole(self.files, self._pointer).decode().strip())
+        """The table directory in use. Raises Corruption."""
+        name = self._pointed_to()
+        there = self.table_directories()
+        if name not in there and name != self._pointed_to():  # a server exchanges them at this moment
+            return self.tables
+        if not TABLES.fullmatch(name) or (there and name not in there):
+            why = f"names {name!r}, and " * bool(name) + f"there is {' and '.join(there) or 'no table directory'}"
+            why += ": write the name of the right one into it, or restore a backup; nothing was changed"
+            raise Corruption(self._pointer, 0, why)
+        return os.path.join(self.path, name)
+
+    def _pointed_to(self) -> str:
+        """What the file TABLES says, "" when there is none."""
+        try:
+            return read_whole(self.files, self._pointer).decode("ascii", "replace").strip()
+        except FileNotFoundError:
+            return ""
+
+    def table_directories(self) -> list[str]:
+        """The names of all that are there, whichever is in use."""
+        return [name for name in self.files.listdir(self.path) if TABLES.fullmatch(name)]
 
     def point_to(self, name: str) -> None:
         """Make `name` the table directory in use, durably."""
@@ -117,8 +150,8 @@ class Directory:
     def remove_stray_tables(self) -> None:
         """Delete table directories that a crash during compaction left behind."""
         current = os.path.basename(self.tables)
-        for name in self.files.listdir(self.path):
-            if name.startswith("tables-") and name != current:
+        for name in self.table_directories():
+            if name != current:
                 shutil.rmtree(os.path.join(self.path, name), ignore_errors=True)
 
     def mark_clean(self, lsn: int) -> None:
@@ -149,9 +182,12 @@ def recover(
     if created:
         directory.create(clock)
     directory.identity()
-    clean = directory.take_clean_mark()
-    directory.remove_stray_tables()
-    tables = open_tables(directory.tables)
+    path = directory.tables
+    try:
+        refuse_cut_tables(path)
+        tables = open_tables(path)
+    except lmdb.Error as error:
+        raise table_problem(path, error) from error
     try:
         checkpointer = Checkpointer(files, directory.log, tables)
         reader = LogReader(files, directory.log)
@@ -162,7 +198,13 @@ def recover(
         finally:
             reader.close()
         manifest = reader.manifest
+        if reader.first_lsn > checkpointer.applied_lsn + 1:
+            applied = checkpointer.applied_lsn
+            why = f"the tables end at LSN {applied}, the log begins at LSN {reader.first_lsn}: what is between is missing"
+            raise Corruption(path, 0, f"{why}, for one of them is lost or of another moment; restore a backup")
         leftovers = remove_leftovers(files, manifest)
+        clean = directory.take_clean_mark()
+        directory.remove_stray_tables()
         cut_tail(files, manifest, tail)
         if not clean:  # the tables must never be ahead of what the log would still say after a power cut
             files.sync_dir(directory.tables)
@@ -174,6 +216,49 @@ def recover(
                 progress(lsn, tail.last_lsn)
         applied = checkpointer.applied_lsn
         checkpointer.close()
+    except lmdb.Error as error:
+        raise table_problem(path, error) from error
     finally:
         tables.close()
     return Recovered(tail, manifest, applied, applied - before, clean, created, leftovers)
+
+
+def refuse_cut_tables(path: str) -> None:
+    """Raises Corruption when pages are missing at the end of LMDB's file: it is mapped, so that to read there would end
+    the process without a word."""
+    data = os.path.join(path, "data.mdb")
+    if not os.path.exists(data) or not os.path.getsize(data):
+        return
+    with lmdb.open(path, readonly=True, lock=False, max_dbs=0) as environment:
+        pages, page_size = environment.info()["last_pgno"] + 1, environment.stat()["psize"]
+    size = os.path.getsize(data)
+    if size < pages * page_size and (problems := broken_pages(data)):  # pages that were never used need not be there
+        why = f"{size} of {pages * page_size} bytes are there ({problems[0]}): the rest is lost; restore a backup"
+        raise Corruption(data, size, why)
+
+
+def broken_pages(data: str) -> list[str]:
+    """What is wrong with the structure of LMDB's file, read as bytes: a broken page must not bring this process down."""
+    from lmdb import verify
+
+    try:
+        return list(verify.verify(data, subdir=False))  # type: ignore[no-untyped-call]
+    except (verify.VerifyError, ValueError, TypeError, IndexError, KeyError, StructError) as cause:
+        return [str(cause)]
+
+
+def table_problem(path: str, error: lmdb.Error) -> StorageError:
+    """LMDB's error as one of ours, with what to do."""
+    if isinstance(error, (lmdb.InvalidError, lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.VersionMismatchError)):
+        return Corruption(os.path.join(path, "data.mdb"), 0, f"{error}: restore a backup")
+    return StorageError(
+        f"the log cannot be folded into {path}: {in_words(path, error)}; nothing acknowledged is lost, start again when "
+        "that is mended"
+    )
+
+
+def in_words(path: str, error: Exception) -> str:
+    """What an error of the tables says. LMDB calls it an I/O error, too, when the disk had room for a part of a write."""
+    disk = os.statvfs(path)
+    full = "Input/output" in str(error) and disk.f_bavail * disk.f_frsize < FULL_BELOW
+    return f"{error}: No space left on device" if full else str(error)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import threading
 from collections.abc import Callable, Iterator
@@ -32,6 +33,7 @@ from perdure_storage.codec import BATCH, RECORD_HEADER, open_record, seal_batch,
 from perdure_storage.errors import Corruption, LogFull, LogPoisoned, UnknownFormat
 from perdure_storage.files import ZEROS, File, Files, read_whole, replace_whole
 
+SEGMENT: Final = re.compile(r"[0-9]{16}\.wal")
 START: Final = 2
 MANIFEST: Final = "MANIFEST"
 HEADER: Final = Struct("<8sQQI")  # magic, segment id, salt, crc of the three
@@ -102,6 +104,11 @@ class Manifest:
 
     def segment_path(self, number: int) -> str:
         return os.path.join(self.directory, f"{number:016d}.wal")
+
+    def unnamed(self, names: list[str]) -> list[str]:
+        """Which of these files are segments that it does not list."""
+        named = {os.path.basename(segment.path) for segment in self.segments}
+        return [name for name in names if SEGMENT.fullmatch(name) and name not in named]
 
     def save(self) -> None:
         """Make the present list durable. REQUIRES: lock held."""
@@ -699,9 +706,27 @@ class Log:
 
 
 def remove_leftovers(files: Files, manifest: Manifest) -> list[str]:
-    """Delete segment files the manifest does not name (a crash between creating and listing); returns their names."""
-    named = {os.path.basename(segment.path) for segment in manifest.segments}
-    strays = [n for n in files.listdir(manifest.directory) if n.endswith((".wal", ".new")) and n not in named]
+    """Delete segment files the manifest does not name (a crash between creating and listing); returns their names.
+
+    Raises Corruption, and deletes nothing, when there is a log but no manifest.
+    """
+    names = files.listdir(manifest.directory)
+    segments = manifest.unnamed(names)
+    if not manifest.segments:
+        refuse_lost_manifest(manifest, [os.path.join(manifest.directory, name) for name in segments])
+    strays = segments + [name for name in names if name == MANIFEST + ".new"]
     for name in strays:
         files.unlink(os.path.join(manifest.directory, name))
     return strays
+
+
+def refuse_lost_manifest(manifest: Manifest, paths: list[str]) -> None:
+    """Raises Corruption when one of these segments has records: the manifest is durable before the first is written."""
+    for path in paths:
+        handle = manifest.files.open(path)
+        try:
+            if handle.pread(RECORD_HEADER, HEADER_SIZE).strip(b"\0"):
+                why = f"is missing, but {os.path.basename(path)} holds records: put it back or restore a backup"
+                raise Corruption(manifest.path, 0, f"{why}; nothing was changed")
+        finally:
+            handle.close()

@@ -74,6 +74,21 @@ def test_a_flipped_bit_anywhere_in_a_row_is_found(path: str, table: Table) -> No
     assert findings(path) == []
 
 
+def test_a_damaged_key_does_not_end_the_check_where_the_log_goes_on(tmp_path: Path) -> None:
+    """Log and tables are compared, too: a row that is damaged is named once, and counts as a key."""
+    path = fill(tmp_path / "db", tail=True)
+    with rows(path, Table.KEYS) as raw:
+        stored = raw.all()
+    for row_key, original in stored[:: max(1, len(stored) // 6)]:
+        with rows(path, Table.KEYS) as raw:
+            raw.store(row_key, original[:-1] + bytes((original[-1] ^ 4,)))
+        found = errors(path)
+        assert f"table keys row {row_key.hex()[:80]}" in found
+        assert "the log counts" not in found
+        with rows(path, Table.KEYS) as raw:
+            raw.store(row_key, original)
+
+
 def test_a_damaged_applied_lsn_is_found(path: str) -> None:
     with rows(path, Table.META) as raw:
         raw.store(b"applied_lsn", b"\0" * 12)

@@ -16,6 +16,7 @@ from tests.storage.memory import opened
 
 from perdure_storage.engine import Engine, Options
 from perdure_storage.errors import LogFull, LogPoisoned
+from perdure_storage.files import OsFiles, replace_whole
 from perdure_storage.testing import PowerCut
 
 STORAGE = str(Path(__file__).parents[2] / "storage")
@@ -246,6 +247,17 @@ def test_a_file_size_limit_refuses_writes_and_reads_go_on(tmp_path: Path, file_l
     with Engine.open(str(tmp_path / "db")) as engine:
         assert engine[0].string(b"k") == b"w"
         assert engine[0].string(b"large") == b"x" * 2_000_000
+
+
+def test_a_file_that_cannot_be_replaced_stays_and_leaves_nothing_beside_it(tmp_path: Path, file_limit: None) -> None:
+    """A part of the new one would only take room on a full disk."""
+    kept = tmp_path / "kept"
+    kept.write_bytes(b"old")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 10, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    with pytest.raises(OSError, match="File too large"):
+        replace_whole(OsFiles(), str(kept), b"x" * 5000)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    assert kept.read_bytes() == b"old"
 
 
 TINY_DISK = """

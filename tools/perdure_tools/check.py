@@ -31,7 +31,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    if not os.path.exists(os.path.join(args.directory, "FORMAT")):
+    if not any(os.path.exists(os.path.join(args.directory, name)) for name in ("FORMAT", "TABLES", "wal")):
         raise Mistake(f"{args.directory} is not a data directory: there is no file FORMAT in it")
     meter = Meter()
     errors = warnings = 0
