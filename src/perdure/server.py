@@ -20,7 +20,7 @@ from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-from perdure import cron
+from perdure import cron, lfu
 from perdure.acl import Acl, admission
 from perdure.busy import Meanwhile
 from perdure.client_memory import ClientMemory
@@ -747,14 +747,15 @@ class Server(Hot):
     def update_gate(self) -> None:
         """Recompute `gate` after anything it depends on was changed."""
         records = self.engine.log
-        limit = self.config.maxmemory
+        limit, policy = self.config.maxmemory, self.config.maxmemory_policy
         self.gate = bool(
             records.poison is not None
             or records.prepare_error is not None
             or self.monitors
             or self.pausing.until_ms
             or self.migrations
-            or (limit and (limit < LEAST_MEMORY or self.config.maxmemory_policy != "noeviction"))
+            or (limit and (limit < LEAST_MEMORY or policy != "noeviction"))
+            or lfu.is_lfu(policy)  # counts uses, without a limit as well
             or self.meanwhile.run is not None
             or self.config.min_replicas_to_write
         )

@@ -38,6 +38,15 @@ def test_restore_sets_the_counter(start_perdure: StartPerdure) -> None:
     assert client.ask("OBJECT", "FREQ", "a") > before
 
 
+def test_uses_are_counted_without_a_memory_limit(start_perdure: StartPerdure) -> None:
+    client = start_perdure().connect()
+    client.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lfu")
+    client.ask("SET", "a", "1")
+    for _ in range(200):
+        client.ask("GET", "a")
+    assert client.ask("OBJECT", "FREQ", "a") > lfu.INITIAL
+
+
 def test_counters_grow_with_the_logarithm_and_decay() -> None:
     config = SimpleNamespace(lfu_log_factor=10, lfu_decay_time=1)
     random, now, tick = Random(1), 6000, 6000
