@@ -14,7 +14,7 @@ from perdure.clients import memory_of
 from perdure.errors import ReplyError
 from perdure.globs import compile_glob
 from perdure.info import resident_bytes
-from perdure.registry import ADMIN, FAST, LOADING, NOSCRIPT, READ, STALE, Args, Family
+from perdure.registry import ADMIN, FAST, LOADING, NO_ASYNC_LOADING, NOSCRIPT, READ, STALE, Args, Family
 from perdure.resp import BigNumber, Map, Push, Raw, Reply, Set, Verbatim, encode3
 from perdure.session import Session
 from perdure_storage.digest import dataset_digest, key_digest
@@ -198,22 +198,60 @@ def module_help(ctx: Session, args: Args) -> Reply:
     ]
 
 
-@CLUSTER.command("CLUSTER INFO", STALE, since="3.0.0", complexity="O(1)")
-@CLUSTER.command("CLUSTER NODES", STALE, since="3.0.0", complexity="O(1)")
-@CLUSTER.command("CLUSTER SLOTS", STALE, since="3.0.0", complexity="O(1)")
-@CLUSTER.command("CLUSTER SHARDS", STALE, since="7.0.0", complexity="O(1)")
-@CLUSTER.command("CLUSTER MYID", STALE, since="3.0.0", complexity="O(1)")
-@CLUSTER.command("CLUSTER MYSHARDID", STALE, since="7.2.0", complexity="O(1)")
-@CLUSTER.command("CLUSTER LINKS", STALE, since="7.0.0", complexity="O(1)")
-@CLUSTER.command("CLUSTER COUNTKEYSINSLOT slot", STALE, since="3.0.0", complexity="O(1)")
-@CLUSTER.command("CLUSTER GETKEYSINSLOT slot count", STALE, since="3.0.0", complexity="O(1)")
 @CLUSTER.command("READONLY", LOADING | STALE | FAST, since="3.0.0", complexity="O(1)", acl="connection")
 @CLUSTER.command("READWRITE", LOADING | STALE | FAST, since="3.0.0", complexity="O(1)", acl="connection")
 @CLUSTER.command("ASKING", FAST, since="3.0.0", complexity="O(1)", acl="connection")
 @CLUSTER.command("CLUSTER RESET [HARD | SOFT]", ADMIN | NOSCRIPT | STALE, since="3.0.0", complexity="O(1)")
+@CLUSTER.command(
+    "CLUSTER SLOTS",
+    STALE,
+    since="3.0.0",
+    complexity="O(1)",
+    tips="nondeterministic_output",
+    deprecated_since="7.0.0",
+    replaced_by="`CLUSTER SHARDS`",
+)
+@CLUSTER.command(
+    "CLUSTER SLAVES node-id",
+    ADMIN | STALE,
+    since="3.0.0",
+    complexity="O(1)",
+    tips="nondeterministic_output",
+    deprecated_since="5.0.0",
+    replaced_by="`CLUSTER REPLICAS`",
+)
 def no_cluster(ctx: Session, args: Args) -> Reply:
     """Say that this is no cluster."""
     raise ReplyError("ERR This instance has cluster support disabled")
+
+
+CHANGES_CLUSTER: Final = ADMIN | NO_ASYNC_LOADING | STALE
+for usage, flags, since, tips in (
+    ("COUNT-FAILURE-REPORTS node-id", ADMIN | STALE, "3.0.0", "nondeterministic_output"),
+    ("COUNTKEYSINSLOT slot", STALE, "3.0.0", ""),
+    ("GETKEYSINSLOT slot count", STALE, "3.0.0", "nondeterministic_output"),
+    ("INFO", STALE, "3.0.0", "nondeterministic_output"),
+    ("LINKS", STALE, "7.0.0", "nondeterministic_output"),
+    ("MYID", STALE, "3.0.0", ""),
+    ("MYSHARDID", STALE, "7.2.0", "nondeterministic_output"),
+    ("NODES", STALE, "3.0.0", "nondeterministic_output"),
+    ("REPLICAS node-id", ADMIN | STALE, "5.0.0", "nondeterministic_output"),
+    ("SHARDS", STALE, "7.0.0", "nondeterministic_output"),
+    ("ADDSLOTS slot [slot ...]", CHANGES_CLUSTER, "3.0.0", ""),
+    ("ADDSLOTSRANGE start-slot end-slot [start-slot end-slot ...]", CHANGES_CLUSTER, "7.0.0", ""),
+    ("BUMPEPOCH", CHANGES_CLUSTER, "3.0.0", "nondeterministic_output"),
+    ("DELSLOTS slot [slot ...]", CHANGES_CLUSTER, "3.0.0", ""),
+    ("DELSLOTSRANGE start-slot end-slot [start-slot end-slot ...]", CHANGES_CLUSTER, "7.0.0", ""),
+    ("FAILOVER [FORCE | TAKEOVER]", CHANGES_CLUSTER, "3.0.0", ""),
+    ("FLUSHSLOTS", CHANGES_CLUSTER, "3.0.0", ""),
+    ("FORGET node-id", CHANGES_CLUSTER, "3.0.0", ""),
+    ("MEET ip port [cluster-bus-port]", CHANGES_CLUSTER, "3.0.0", ""),
+    ("REPLICATE node-id", CHANGES_CLUSTER, "3.0.0", ""),
+    ("SAVECONFIG", CHANGES_CLUSTER, "3.0.0", ""),
+    ("SET-CONFIG-EPOCH config-epoch", CHANGES_CLUSTER, "3.0.0", ""),
+    ("SETSLOT slot <IMPORTING node-id | MIGRATING node-id | NODE node-id | STABLE>", CHANGES_CLUSTER, "3.0.0", ""),
+):
+    CLUSTER.command(f"CLUSTER {usage}", flags, since=since, complexity="O(1)", tips=tips)(no_cluster)
 
 
 @CLUSTER.command("CLUSTER KEYSLOT key", STALE, since="3.0.0", complexity="O(N) with N bytes", key_specs=())
