@@ -236,6 +236,20 @@ def test_no_more_clients_than_maxclients(start_perdure: StartPerdure) -> None:
     assert server.connect().ask("PING") == b"PONG"
 
 
+def test_as_many_clients_wait_at_the_door_as_the_backlog_says(start_perdure: StartPerdure, tmp_path: Path) -> None:
+    server = start_perdure("--unixsocket", str(tmp_path / "s"))
+    server.connect().ask("PING")
+    server.process.send_signal(signal.SIGSTOP)  # the kernel alone lets them in
+    try:
+        for family, address in (socket.AF_INET, ("127.0.0.1", server.port)), (socket.AF_UNIX, str(tmp_path / "s")):
+            clients = [socket.socket(family) for _ in range(300)]
+            for client in clients:
+                client.settimeout(0.5)
+                client.connect(address)
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+
+
 def test_idle_clients_are_closed(start_perdure: StartPerdure) -> None:
     server = start_perdure("--timeout", "1")
     idle, waiting, monitoring = server.connect(), server.connect(), server.connect()
