@@ -32,6 +32,8 @@ SLOTS: Final = 16384
 POPULATED_AT_ONCE: Final = 1000
 """Keys of DEBUG POPULATE that are one batch of the log."""
 ADMIN_ANYTIME: Final = ADMIN | LOADING | STALE
+OF_ALL_SHARDS: Final = "nondeterministic_output request_policy:all_shards response_policy:special"
+"""Tips for clients of a cluster, where each server has to be asked."""
 
 # -- SLOWLOG -------------------------------------------------------------------------------------------------------
 
@@ -103,7 +105,7 @@ KEYS = Family("server")
 KEYS.command("MEMORY USAGE key [SAMPLES count]", READ, since="4.0.0", complexity="O(1)", key_flags=("RO",))(memory_usage)
 
 
-@COMMANDS.command("MEMORY DOCTOR", since="4.0.0", complexity="O(1)", tips="nondeterministic_output")
+@COMMANDS.command("MEMORY DOCTOR", since="4.0.0", complexity="O(1)", tips=OF_ALL_SHARDS)
 def memory_doctor(ctx: Session, args: Args) -> Reply:
     """Say what is remarkable about memory."""
     config, used = ctx.server.config, ctx.ds.used
@@ -118,7 +120,7 @@ def memory_doctor(ctx: Session, args: Args) -> Reply:
 
 
 @COMMANDS.command("MEMORY STATS", since="4.0.0", complexity="O(N) where N is the number of clients",
-                  tips="nondeterministic_output")  # fmt: skip
+                  tips=OF_ALL_SHARDS)  # fmt: skip
 def memory_stats(ctx: Session, args: Args) -> Reply:
     """Return where memory goes."""
     server, used = ctx.server, ctx.ds.used
@@ -140,13 +142,15 @@ def memory_stats(ctx: Session, args: Args) -> Reply:
     }
 
 
-@COMMANDS.command("MEMORY PURGE", since="4.0.0", complexity="O(1)")
+@COMMANDS.command(
+    "MEMORY PURGE", since="4.0.0", complexity="O(1)", tips="request_policy:all_shards response_policy:all_succeeded"
+)
 def memory_purge(ctx: Session, args: Args) -> Reply:
     """Nothing to do: Python's allocator gives memory back by itself."""
     return "OK"
 
 
-@COMMANDS.command("MEMORY MALLOC-STATS", since="4.0.0", complexity="O(1)", tips="nondeterministic_output")
+@COMMANDS.command("MEMORY MALLOC-STATS", since="4.0.0", complexity="O(1)", tips=OF_ALL_SHARDS)
 def memory_malloc_stats(ctx: Session, args: Args) -> Reply:
     """Say that Python's allocator keeps no statistics."""
     return b"Stats not supported for the current allocator"

@@ -103,7 +103,14 @@ def psetex(db: Keyspace, args: Args) -> Reply:
     return "OK"
 
 
-@COMMANDS.command("GETSET key value", WRITE | DENYOOM | FAST, since="1.0.0", complexity="O(1)")
+@COMMANDS.command(
+    "GETSET key value",
+    WRITE | DENYOOM | FAST,
+    since="1.0.0",
+    complexity="O(1)",
+    deprecated_since="6.2.0",
+    replaced_by="`SET` with the `GET` argument",
+)
 def getset(db: Keyspace, args: Args) -> Reply:
     """Set a string and return the one that was there."""
     old = db.string(args[0])
