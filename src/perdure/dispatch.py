@@ -208,7 +208,7 @@ def exec_queue(session: Session) -> bytes:
                 show(session, command, argv)
             reply = None if session.user.unrestricted else admission.refusal_in_exec(session, command, argv)
             if reply is None:
-                reply = run(session, command, argv)
+                reply = run_inside(session, command, argv)
             if server.monitors:
                 show(session, command, argv, ran=True)
             if type(reply) is Park:
@@ -226,6 +226,32 @@ def exec_queue(session: Session) -> bytes:
             return session.encode(failure)
     replies.append(server.let_go(committed=True, caller=session))
     return b"".join(replies)
+
+
+def run_inside(session: Session, command: Command, argv: Argv) -> Any:
+    """`run` for a command of a transaction or a script: under an LFU policy the uses of its keys are counted."""
+    if not command.first_key or not lfu.is_lfu(session.server.config.maxmemory_policy):
+        return run(session, command, argv)
+    ticks = _before_use(session, command, argv)
+    reply = run(session, command, argv)
+    _count_uses(session, ticks)
+    return reply
+
+
+def _before_use(session: Session, command: Command, argv: Argv) -> list[tuple[Any, int]]:
+    """The entries of a command's keys that are in memory, each with a `tick` that a use sets to another value."""
+    found = map(session.db.hot.get, command.keys(argv))
+    ticks = [(entry, lfu.counted(entry.tick)) for entry in found if entry is not None and entry.kind]
+    for entry, tick in ticks:
+        entry.tick = tick
+    return ticks
+
+
+def _count_uses(session: Session, ticks: list[tuple[Any, int]]) -> None:
+    server = session.server
+    for entry, tick in ticks:
+        if entry.tick != tick:
+            entry.tick = lfu.used(tick, session.ds.tick, server.config, server.random)
 
 
 def call_inside(session: Session, script: Run, argv: Argv) -> Any:
@@ -252,7 +278,7 @@ def call_inside(session: Session, script: Run, argv: Argv) -> Any:
             command.rejected += 1
             server.count_error(refusal)
             return refusal
-    reply = run(session, command, argv)
+    reply = run_inside(session, command, argv) if server.gate else run(session, command, argv)
     if server.monitors:
         show(session, command, argv, ran=True)
     if type(reply) is Park:
@@ -343,25 +369,21 @@ def _run_observed(session: Session, command: Command, argv: Argv) -> bytes:
         park = _wait_for_elements(session, command, argv)
         if park is not None:
             return _park(session, park, argv)
-    ticks = []
     server = session.server
-    unseen = session.no_touch and command.name != b"touch"
-    if command.first_key and (unseen or lfu.is_lfu(server.config.maxmemory_policy)):
+    unseen: list[tuple[Any, int]] = []
+    used: list[tuple[Any, int]] = []
+    if command.first_key and session.no_touch and command.name != b"touch":
         found = map(session.db.hot.get, command.keys(argv))
-        ticks = [(entry, entry.tick) for entry in found if entry is not None and entry.kind]
-        if not unseen:
-            ticks = [(entry, lfu.counted(tick)) for entry, tick in ticks]
-            for entry, tick in ticks:
-                entry.tick = tick  # a use sets it to another value
+        unseen = [(entry, entry.tick) for entry in found if entry is not None and entry.kind]
+    elif command.first_key and lfu.is_lfu(server.config.maxmemory_policy):
+        used = _before_use(session, command, argv)
     session.last_command = command
     session.ds.hold_expired = command.readonly and bool(session.server.pausing.until_ms)
     reply, told = run_told(session, command, argv)
     session.ds.hold_expired = False
-    for entry, tick in ticks:
-        if unseen or entry.tick == tick:
-            entry.tick = tick
-        else:
-            entry.tick = lfu.used(tick, session.ds.tick, server.config, server.random)
+    for entry, tick in unseen:
+        entry.tick = tick
+    _count_uses(session, used)
     if type(reply) is Park:
         command.calls -= 1  # it counts when it has its reply
         return _park(session, reply, argv)
