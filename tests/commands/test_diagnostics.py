@@ -176,6 +176,22 @@ def test_memory(perdure: RealRedis) -> None:
     assert perdure.ask("MEMORY", "DOCTOR")
 
 
+def test_memory_stats_has_what_redis_tells_but_of_its_allocator_and_hash_tables(
+    perdure: RealRedis, real_redis: RealRedis
+) -> None:
+    for client in (perdure, real_redis):
+        client.ask("SET", "k", "v")
+    told = {name.decode() for name in real_redis.ask("MEMORY", "STATS")[::2]}
+    flat = perdure.ask("MEMORY", "STATS")
+    mine = dict(zip([name.decode() for name in flat[::2]], flat[1::2], strict=True))
+    assert {name for name in told - mine.keys() if not name.startswith(("allocator", "rss-overhead", "db."))} == set()
+    info = dict(line.split(":", 1) for line in perdure.ask("INFO", "memory").decode().split("\r\n") if ":" in line)
+    assert mine["startup.allocated"] == int(info["used_memory_startup"])
+    assert 0 < mine["peak.allocated"] <= int(info["used_memory_peak"])
+    assert 0 < float(mine["dataset.percentage"]) <= 100
+    assert abs(float(mine["fragmentation"]) - float(info["mem_fragmentation_ratio"])) < 1
+
+
 # -- DEBUG ---------------------------------------------------------------------------------------------------------
 
 

@@ -123,22 +123,34 @@ def memory_doctor(ctx: Session, args: Args) -> Reply:
                   tips=OF_ALL_SHARDS)  # fmt: skip
 def memory_stats(ctx: Session, args: Args) -> Reply:
     """Return where memory goes."""
-    server, used = ctx.server, ctx.ds.used
+    server, data = ctx.server, ctx.ds.used
     keys = sum(db.keys for db in ctx.ds.databases)
     in_memory = sum(len(db.hot) for db in ctx.ds.databases)
+    clients = sum(map(memory_of, server.sessions.values()))
+    used = data + server.client_memory.take_stock()
+    server.peak_memory = peak = max(server.peak_memory, used)
+    resident, explained = resident_bytes(), server.startup_memory + used
     return {
-        b"peak.allocated": max(server.peak_memory, used),
+        b"peak.allocated": peak,
         b"total.allocated": used,
-        b"startup.allocated": 0,
+        b"startup.allocated": server.startup_memory,
         b"replication.backlog": 0,
         b"clients.slaves": 0,
-        b"clients.normal": sum(map(memory_of, server.sessions.values())),
+        b"clients.normal": clients,
+        b"cluster.links": 0,
         b"aof.buffer": 0,
+        b"lua.caches": server.scripts.kept_bytes,
+        b"functions.caches": server.libraries.kept_bytes,
+        b"overhead.total": clients,
         b"keys.count": keys,
         b"keys.in-memory": in_memory,
-        b"keys.bytes-per-key": used // in_memory if in_memory else 0,
-        b"dataset.bytes": used,
-        b"allocator.resident": resident_bytes(),
+        b"keys.bytes-per-key": data // in_memory if in_memory else 0,
+        b"dataset.bytes": data,
+        b"dataset.percentage": 100 * data / used if used else 100.0,
+        b"peak.percentage": 100 * used / peak if peak else 100.0,
+        b"allocator.resident": resident,
+        b"fragmentation": resident / explained,
+        b"fragmentation.bytes": max(0, resident - explained),
     }
 
 
