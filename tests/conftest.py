@@ -127,7 +127,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class PerdureServer:
-    """`python -m perdure.cli` on a free port. `log` is what it has written to stderr."""
+    """`python -m perdure.cli` on a free port. `log` is what it wrote to stderr, `limit` are words for the shell's ulimit."""
 
     def __init__(
         self,
@@ -136,11 +136,14 @@ class PerdureServer:
         environment: dict[str, str] | None = None,
         port: int = 0,
         file: str | None = None,
+        limit: str = "",
     ) -> None:
         self.directory = directory
         roots = os.pathsep.join(str(ROOT / name) for name in ("src", "storage", "tools"))
         command = [sys.executable, "-m", "perdure.cli", *([file] if file is not None else [])]
         command += ["--port", str(port), "--dir", str(directory), *options]
+        if limit:
+            command = ["sh", "-c", f'ulimit {limit} && exec "$@"', "sh", *command]
         self._log = directory.parent / f"{directory.name}.log"
         with open(self._log, "ab") as log:
             self.process = subprocess.Popen(

@@ -236,6 +236,47 @@ def test_no_more_clients_than_maxclients(start_perdure: StartPerdure) -> None:
     assert server.connect().ask("PING") == b"PONG"
 
 
+def test_clients_leave_the_server_the_files_it_needs(start_perdure: StartPerdure) -> None:
+    server = start_perdure("--wal-segment-size", "1mb", limit="-n 100")
+    client = server.connect()
+    assert client.ask("CONFIG", "GET", "maxclients") == [b"maxclients", b"36"]
+    assert "maxclients is 36, not 10000" in server.log
+    others = [server.connect() for _ in range(36)]
+    assert [other.ask("PING") for other in others[:-1]] == [b"PONG"] * 35
+    assert others[-1].read() == RedisError("ERR max number of clients reached")
+    for number in range(8):  # the log goes on in other files
+        assert client.ask("SET", f"k{number}", "x" * 1_000_000) == b"OK"
+    problem = client.ask("CONFIG", "SET", "maxclients", "37")
+    assert str(problem).endswith("not able to handle the specified number of clients, try with 36")
+    assert client.ask("CONFIG", "SET", "maxclients", "20") == b"OK"
+
+
+def test_the_limit_of_open_files_is_raised_for_clients(start_perdure: StartPerdure) -> None:
+    server = start_perdure("--maxclients", "200", limit="-S -n 100")
+    limits = Path(f"/proc/{server.process.pid}/limits").read_text()
+    assert re.search(r"Max open files +264 ", limits)
+    assert server.connect().ask("CONFIG", "GET", "maxclients") == [b"maxclients", b"200"]
+
+
+def test_too_few_files_are_no_start(start_perdure: StartPerdure) -> None:
+    with pytest.raises(RuntimeError, match="'ulimit -n' is too low"):
+        start_perdure(limit="-n 64")
+
+
+def test_as_many_clients_wait_at_the_door_as_the_backlog_says(start_perdure: StartPerdure, tmp_path: Path) -> None:
+    server = start_perdure("--unixsocket", str(tmp_path / "s"))
+    server.connect().ask("PING")
+    server.process.send_signal(signal.SIGSTOP)  # the kernel alone lets them in
+    try:
+        for family, address in (socket.AF_INET, ("127.0.0.1", server.port)), (socket.AF_UNIX, str(tmp_path / "s")):
+            clients = [socket.socket(family) for _ in range(300)]
+            for client in clients:
+                client.settimeout(0.5)
+                client.connect(address)
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+
+
 def test_idle_clients_are_closed(start_perdure: StartPerdure) -> None:
     server = start_perdure("--timeout", "1")
     idle, waiting, monitoring = server.connect(), server.connect(), server.connect()

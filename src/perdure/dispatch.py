@@ -33,8 +33,8 @@ log = logging.getLogger("perdure")
 WRONGTYPE: Final = ReplyError("WRONGTYPE Operation against a key holding the wrong kind of value")
 TOO_LARGE: Final = ReplyError("ERR string exceeds maximum allowed size (proto-max-bulk-len)")
 QUEUED: Final = b"+QUEUED\r\n"
-SHOWN_AFTER: Final = frozenset((b"exec", b"reset"))
-"""MONITOR shows these when they have run."""
+SHOWN_AFTER: Final = frozenset((b"exec", b"reset", b"select"))
+"""MONITOR shows these when they have run: SELECT with the database that it has chosen."""
 OF_HTTP: Final = frozenset((b"post", b"host:"))
 """Nobody but a browser says this, and what follows may be commands that a web page had it send."""
 IN_MULTI: Final = frozenset((b"exec", b"discard", b"multi", b"watch", b"quit", b"reset"))
@@ -204,11 +204,13 @@ def exec_queue(session: Session) -> bytes:
     replies = [b"*%d\r\n" % len(queue)]
     try:
         for command, argv in queue:
-            if server.monitors and is_shown(command):
-                server.feed_monitors(session, argv)
+            if server.monitors:
+                show(session, command, argv)
             reply = None if session.user.unrestricted else admission.refusal_in_exec(session, command, argv)
             if reply is None:
-                reply = run(session, command, argv)
+                reply = run_inside(session, command, argv)
+            if server.monitors:
+                show(session, command, argv, ran=True)
             if type(reply) is Park:
                 reply = reply.at_once
             if session.tracking is not None:
@@ -224,6 +226,32 @@ def exec_queue(session: Session) -> bytes:
             return session.encode(failure)
     replies.append(server.let_go(committed=True, caller=session))
     return b"".join(replies)
+
+
+def run_inside(session: Session, command: Command, argv: Argv) -> Any:
+    """`run` for a command of a transaction or a script: under an LFU policy the uses of its keys are counted."""
+    if not command.first_key or not lfu.is_lfu(session.server.config.maxmemory_policy):
+        return run(session, command, argv)
+    ticks = _before_use(session, command, argv)
+    reply = run(session, command, argv)
+    _count_uses(session, ticks)
+    return reply
+
+
+def _before_use(session: Session, command: Command, argv: Argv) -> list[tuple[Any, int]]:
+    """The entries of a command's keys that are in memory, each with a `tick` that a use sets to another value."""
+    found = map(session.db.hot.get, command.keys(argv))
+    ticks = [(entry, lfu.counted(entry.tick)) for entry in found if entry is not None and entry.kind]
+    for entry, tick in ticks:
+        entry.tick = tick
+    return ticks
+
+
+def _count_uses(session: Session, ticks: list[tuple[Any, int]]) -> None:
+    server = session.server
+    for entry, tick in ticks:
+        if entry.tick != tick:
+            entry.tick = lfu.used(tick, session.ds.tick, server.config, server.random)
 
 
 def call_inside(session: Session, script: Run, argv: Argv) -> Any:
@@ -250,7 +278,9 @@ def call_inside(session: Session, script: Run, argv: Argv) -> Any:
             command.rejected += 1
             server.count_error(refusal)
             return refusal
-    reply = run(session, command, argv)
+    reply = run_inside(session, command, argv) if server.gate else run(session, command, argv)
+    if server.monitors:
+        show(session, command, argv, ran=True)
     if type(reply) is Park:
         reply = reply.at_once
     if command.readonly and script.caller.tracking is not None:
@@ -278,8 +308,8 @@ def _why_not_inside(session: Session, script: Run, command: Command, argv: Argv)
             if refusal is not None and not (script.rules.allow_oom and refusal.text.startswith("OOM")):
                 return refusal
         script.wrote = True
-    if server.monitors and not (command.skip_monitor or command.admin):
-        server.feed_monitors(session, argv)
+    if server.monitors:
+        show(session, command, argv)
     return None
 
 
@@ -312,8 +342,8 @@ def _admit(session: Session, command: Command, argv: Argv) -> bytes | None:
         return QUEUED if _may_reply(session) else NO_REPLY
     if server.paused(command, session, argv):
         return _park(session, Park("pause", ready=lambda: not server.paused(command, session, argv)), argv)
-    if server.monitors and name not in SHOWN_AFTER and is_shown(command):
-        server.feed_monitors(session, argv)
+    if server.monitors:
+        show(session, command, argv)
     quiet = server.refuses_writes or (bool(server.pausing.until_ms) and command.readonly)
     quiet = quiet or (lfu.is_lfu(server.config.maxmemory_policy) and command.first_key > 0)
     if session.no_touch or session.tracking is not None or quiet or (server.monitors and name in SHOWN_AFTER):
@@ -321,9 +351,14 @@ def _admit(session: Session, command: Command, argv: Argv) -> bytes | None:
     return None
 
 
-def is_shown(command: Command) -> bool:
-    """Does MONITOR show it? Scripts, too, ahead of their commands, although Redis flags them otherwise."""
-    return not (command.admin or (command.skip_monitor and command.name not in SCRIPTS))
+def show(session: Session, command: Command, argv: Argv, *, ran: bool = False) -> None:
+    """Tell MONITOR of a command before it runs, or, if it is one of SHOWN_AFTER, when it has `ran`.
+
+    Scripts are shown, too, ahead of their commands, although Redis flags them otherwise.
+    """
+    hidden = command.admin or (command.skip_monitor and command.name not in SCRIPTS)
+    if not hidden and ran == (command.name in SHOWN_AFTER):
+        session.server.feed_monitors(session, argv)
 
 
 def _run_observed(session: Session, command: Command, argv: Argv) -> bytes:
@@ -335,30 +370,26 @@ def _run_observed(session: Session, command: Command, argv: Argv) -> bytes:
         park = _wait_for_elements(session, command, argv)
         if park is not None:
             return _park(session, park, argv)
-    ticks = []
     server = session.server
-    unseen = session.no_touch and command.name != b"touch"
-    if command.first_key and (unseen or lfu.is_lfu(server.config.maxmemory_policy)):
+    unseen: list[tuple[Any, int]] = []
+    used: list[tuple[Any, int]] = []
+    if command.first_key and session.no_touch and command.name != b"touch":
         found = map(session.db.hot.get, command.keys(argv))
-        ticks = [(entry, entry.tick) for entry in found if entry is not None and entry.kind]
-        if not unseen:
-            ticks = [(entry, lfu.counted(tick)) for entry, tick in ticks]
-            for entry, tick in ticks:
-                entry.tick = tick  # a use sets it to another value
+        unseen = [(entry, entry.tick) for entry in found if entry is not None and entry.kind]
+    elif command.first_key and lfu.is_lfu(server.config.maxmemory_policy):
+        used = _before_use(session, command, argv)
     session.last_command = command
     session.ds.hold_expired = server.refuses_writes or (command.readonly and bool(server.pausing.until_ms))
     reply, told = run_told(session, command, argv)
     session.ds.hold_expired = False
-    for entry, tick in ticks:
-        if unseen or entry.tick == tick:
-            entry.tick = tick
-        else:
-            entry.tick = lfu.used(tick, session.ds.tick, server.config, server.random)
+    for entry, tick in unseen:
+        entry.tick = tick
+    _count_uses(session, used)
     if type(reply) is Park:
         command.calls -= 1  # it counts when it has its reply
         return _park(session, reply, argv)
-    if command.name in SHOWN_AFTER and session.server.monitors:
-        session.server.feed_monitors(session, argv)
+    if server.monitors:
+        show(session, command, argv, ran=True)
     if _may_reply(session):
         encoded: bytes = session.encode(reply)
         return encoded + told

@@ -1,8 +1,8 @@
 """How often keys are used, for the LFU policies: a counter of 8 bits that grows with the logarithm of the uses and decays.
 
 It lives where LRU keeps its clock, in `Entry.tick`: either seconds (as everywhere), or `COUNTED | minutes << 8 | counter`.
-Nothing is converted when the policy changes: each reader takes either form. Only `dispatch` counts, on the path for
-which `server.gate` is set, so that other policies pay nothing. Keys used inside a script count as new when it ends.
+Nothing is converted when the policy changes: each reader takes either form. Only `dispatch` counts, on the paths for
+which `server.gate` is set, so that other policies pay nothing.
 """
 
 from __future__ import annotations

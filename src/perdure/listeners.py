@@ -32,11 +32,12 @@ EVERYWHERE: Final = {"*": "0.0.0.0", "::*": "::"}
 
 
 class Listener:
-    """One listening socket and, once the loop runs, what accepts from it."""
+    """One listening socket and, once the loop runs, what accepts from it. The loop listens once more, with `backlog`."""
 
-    def __init__(self, raw: socket.socket, make: Callable[[], asyncio.Protocol]) -> None:
+    def __init__(self, raw: socket.socket, make: Callable[[], asyncio.Protocol], backlog: int) -> None:
         self.raw = raw
         self._make = make
+        self._backlog = backlog
         self._accepting: asyncio.AbstractServer | None = None
 
     async def accept(self, context: ssl.SSLContext | None) -> None:
@@ -44,9 +45,9 @@ class Listener:
         loop = asyncio.get_running_loop()
         before, copy = self._accepting, self.raw.dup()
         if copy.family == socket.AF_UNIX:
-            self._accepting = await loop.create_unix_server(self._make, sock=copy)
+            self._accepting = await loop.create_unix_server(self._make, sock=copy, backlog=self._backlog)
         else:
-            self._accepting = await loop.create_server(self._make, sock=copy, ssl=context)
+            self._accepting = await loop.create_server(self._make, sock=copy, ssl=context, backlog=self._backlog)
         if before is not None:
             before.close()
 
@@ -91,7 +92,8 @@ class Listeners:
         if config.port or not config.tls_port:
             self._plain, self.port = self._listen(config.port)
         if config.unixsocket:
-            self._unix = [Listener(unix_socket(config.at(config.unixsocket), config.tcp_backlog), self._make)]
+            raw = unix_socket(config.at(config.unixsocket), config.tcp_backlog)
+            self._unix = [Listener(raw, self._make, config.tcp_backlog)]
             if config.unixsocketperm:
                 os.chmod(config.at(config.unixsocket), config.unixsocketperm)
         for listener in self._plain + self._unix:
@@ -120,16 +122,17 @@ class Listeners:
     def _listen(self, port: int) -> tuple[list[Listener], int]:
         """Listeners for all addresses of `bind`, and the port, chosen by the kernel when it is 0. Raises OSError."""
         found: list[Listener] = []
+        backlog = self._config.tcp_backlog
         try:
             for address in self._config.bind:
                 try:
-                    raw = tcp_socket(address.lstrip("-"), port, self._config.tcp_backlog)
+                    raw = tcp_socket(address.lstrip("-"), port, backlog)
                 except OSError:
                     if address.startswith("-"):
                         continue
                     raise
                 port = raw.getsockname()[1]
-                found.append(Listener(raw, self._make))
+                found.append(Listener(raw, self._make, backlog))
         except OSError:
             self._closed(found)
             raise
@@ -175,7 +178,7 @@ class Listeners:
             self._closed(self._plain)
             backlog = self._config.tcp_backlog
             self._plain, self._tls = (
-                [Listener(tcp_socket(host, port, backlog), self._make) for host, port in old] for old in before
+                [Listener(tcp_socket(host, port, backlog), self._make, backlog) for host, port in old] for old in before
             )
         for listener in self._plain:
             self._begin(listener, None)

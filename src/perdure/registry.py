@@ -341,11 +341,8 @@ def with_upper_case(table: dict[bytes, Command]) -> dict[bytes, Command]:
 
 
 NOT_HERE: Final[dict[str, tuple[str, ...]]] = {
-    "Not for a single server, which has no slots and no replicas": (
+    "Not for a single server, which has no replicas": (
         "FAILOVER", "PSYNC", "REPLCONF", "SYNC",
-        "CLUSTER ADDSLOTS ADDSLOTSRANGE BUMPEPOCH COUNT-FAILURE-REPORTS DELSLOTS DELSLOTSRANGE FAILOVER"
-        " FLUSHSLOTS FORGET MEET REPLICAS REPLICATE SAVECONFIG"
-        " SET-CONFIG-EPOCH SETSLOT SLAVES",
     ),
     "Not without loadable modules": ("MODULE LOAD LOADEX UNLOAD",),
 }  # fmt: skip

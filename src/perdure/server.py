@@ -21,7 +21,7 @@ from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-from perdure import cron
+from perdure import cron, lfu
 from perdure.acl import Acl, admission
 from perdure.busy import Meanwhile
 from perdure.client_memory import ClientMemory
@@ -37,6 +37,7 @@ from perdure.listeners import Listeners
 from perdure.migrations import Migrations
 from perdure.net import HELD_MAX, STRANGER_OUTPUT_MAX, Connection
 from perdure.notifications import Notifications
+from perdure.open_files import OURS, room_for
 from perdure.pauses import Pause
 from perdure.pubsub import PubSub
 from perdure.redaction import redacted
@@ -197,6 +198,7 @@ class Server(Hot):
         self._limit_output(config.client_output_buffer_limit)
         for name in ("maxmemory", "maxmemory-policy", "min-replicas-to-write"):
             config.on_change(name, lambda value: self.update_gate())
+        config.on_change("maxclients", can_be_let_in)
         config.on_change("slowlog-max-len", self.slowlog.resize)
         config.on_change("dir", stays)
         for name in ("slowlog-log-slower-than", "latency-monitor-threshold", "latency-tracking"):
@@ -772,14 +774,15 @@ class Server(Hot):
     def update_gate(self) -> None:
         """Recompute `gate` after anything it depends on was changed."""
         records = self.engine.log
-        limit = self.config.maxmemory
+        limit, policy = self.config.maxmemory, self.config.maxmemory_policy
         self.gate = bool(
             records.poison is not None
             or records.prepare_error is not None
             or self.monitors
             or self.pausing.until_ms
             or self.migrations
-            or (limit and (limit < LEAST_MEMORY or self.config.maxmemory_policy != "noeviction"))
+            or (limit and (limit < LEAST_MEMORY or policy != "noeviction"))
+            or lfu.is_lfu(policy)  # counts uses, without a limit as well
             or self.meanwhile.run is not None
             or self.config.min_replicas_to_write
         )
@@ -1087,6 +1090,15 @@ def run(config: Config) -> int:
     import uvloop
 
     sys.setswitchinterval(5e-4)
+    room = room_for(config.maxclients)
+    if room < 1:
+        return complain(f"'ulimit -n' is too low: at least {OURS + 1} files have to be open, and one more for each client")
+    if room < config.maxclients:
+        log.warning(
+            "maxclients is %d, not %d: 'ulimit -n' allows no more open files, of which %d are the server's own",
+            room, config.maxclients, OURS,
+        )  # fmt: skip
+        config.maxclients = room
     options = Options(
         databases=config.databases,
         segment_size=config.wal_segment_size,
@@ -1123,6 +1135,14 @@ def run(config: Config) -> int:
     poison = server.engine.log.poison
     log.info("%s, ready to exit, bye bye", "everything is in the tables" if poison is None else poison)
     return code
+
+
+def can_be_let_in(clients: int) -> None:
+    """`maxclients` was set. Raises ConfigError when the process may not open so many files."""
+    room = room_for(clients)
+    if room < clients:
+        unable = "The operating system is not able to handle the specified number of clients"
+        raise ConfigError("", f"{unable}, try with {room}")
 
 
 def complain(problem: str) -> int:

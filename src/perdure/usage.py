@@ -27,14 +27,30 @@ DESTINATION_NAMES: Final = frozenset(("newkey", "destination", "destkey", "dst",
 CHANNEL_NAMES: Final = frozenset(("shardchannel",))
 INTEGER_NAMES: Final = frozenset(
     (
-        "bit", "bits", "count", "cursor", "db", "decrement", "end", "increment", "index", "len", "limit", "maxlen",
-        "milliseconds", "num-matches", "numfields", "numkeys", "numlocal", "numreplicas", "offset", "port", "protocol",
-        "protover", "rank", "seconds", "size", "slot", "start", "stop", "timeout",
+        "bit", "bits", "client-id", "cluster-bus-port", "config-epoch", "count", "cursor", "db", "decrement",
+        "destination-db", "end", "end-slot", "entries-added", "entries-read", "frequency", "increment", "index", "index1",
+        "index2", "len", "limit", "maxlen", "milliseconds", "min-match-len", "ms", "num-matches", "numfields", "numkeys",
+        "numlocal", "numreplicas", "offset", "port", "protocol", "protover", "rank", "seconds", "size", "slot", "start",
+        "start-slot", "stop", "timeout", "ttl", "version",
     )
 )  # fmt: skip
 DOUBLE_NAMES: Final = frozenset(
     ("height", "latitude", "longitude", "max", "min", "radius", "score", "weight", "width")
 )  # fmt: skip
+SECONDS: Final = {"timeout": "double"}
+IDS: Final = {"start": "string", "end": "string"}
+LEXICAL: Final = {"min": "string", "max": "string"}
+TYPES: Final[dict[str, dict[str, str]]] = {
+    "BITFIELD": {"value": "integer"}, "SETBIT": {"value": "integer"},
+    "HINCRBYFLOAT": {"increment": "double"}, "INCRBYFLOAT": {"increment": "double"},
+    "BLMOVE": SECONDS, "BLMPOP": SECONDS, "BLPOP": SECONDS, "BRPOP": SECONDS, "BRPOPLPUSH": SECONDS,
+    "BZMPOP": SECONDS, "BZPOPMAX": SECONDS, "BZPOPMIN": SECONDS,
+    "XAUTOCLAIM": IDS, "XPENDING": {"min-idle-time": "integer", **IDS}, "XRANGE": IDS, "XREVRANGE": IDS,
+    "ZLEXCOUNT": LEXICAL, "ZRANGEBYLEX": LEXICAL, "ZREMRANGEBYLEX": LEXICAL, "ZREVRANGEBYLEX": LEXICAL,
+    "ZRANGE": {"start": "string", "stop": "string"}, "ZRANGESTORE": LEXICAL,
+    "CLUSTER KEYSLOT": {"key": "string"}, "FUNCTION LIST": {"library-name-pattern": "string"},
+}  # fmt: skip
+"""Types of arguments that their names alone do not tell, by command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +105,19 @@ def parse_usage(line: str, name: str = "") -> Usage:
         raise ValueError(f"{line!r} does not start with the name of a command")
     reader = _Reader(words[len(leading) :], line)
     arguments = reader.sequence("")
-    return Usage(tuple(leading), arguments)
+    return Usage(tuple(leading), _typed(arguments, TYPES.get(" ".join(leading), {})))
+
+
+def _typed(arguments: Sequence[Argument], types: dict[str, str]) -> tuple[Argument, ...]:
+    """The same with other types, by name."""
+    if not types:
+        return tuple(arguments)
+    return tuple(
+        replace(argument, arguments=_typed(argument.arguments, types))
+        if argument.arguments
+        else replace(argument, type=types.get(argument.name, argument.type))
+        for argument in arguments
+    )
 
 
 def _is_name(word: str) -> bool:

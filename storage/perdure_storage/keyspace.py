@@ -416,7 +416,7 @@ class Keyspace:
         ds.effects.append((EXPIRE, self.space, entry.key, expire, old))
 
     def remove(self, entry: Any) -> None:
-        """Delete a key: O(1) for the log and the tables, whatever its size."""
+        """Delete a key: O(1) for the log and the tables, whatever its size. The entry is empty afterwards."""
         self._detach(entry)
         kind = entry.kind
         if entry.id and kind == Kind.STRING:
@@ -471,6 +471,7 @@ class Keyspace:
             moved.touch()
             return
         moved = String(target, new_key, ds.lsn, expire, entry.id, entry.value)
+        entry.empty()
         target._insert(moved)
         if expire:
             heappush(ds.young.due, (expire, target.space, new_key))
@@ -966,11 +967,12 @@ class Dataset:
     # -- memory --------------------------------------------------------------------------------------------------
 
     def discard(self, entry: Any) -> None:
-        """A large value is freed later, in slices."""
+        """The key is gone, and its value is freed: a large one later, in slices."""
         if isinstance(entry, Collection) and entry.size > SMALL:
             self.discarded += 1
             if entry.size > BIG:
                 self.trash.extend(entry.contents())
+        entry.empty()
 
     def free_some(self) -> bool:
         """Free a slice of what was thrown away, then of tombstones that hide nothing any more; True when there is more."""

@@ -254,6 +254,25 @@ def test_monitor_shows_commands_but_no_secrets(perdure: RealRedis, perdure_serve
     other.close()
 
 
+def test_monitor_shows_a_select_with_the_database_it_has_chosen(perdure: RealRedis, real_redis: RealRedis) -> None:
+    calls = [
+        ["SELECT", "3"], ["SELECT", "99"], ["MULTI"], ["SELECT", "2"], ["GET", "k"], ["EXEC"], ["RESET"],
+        ["EVAL", "redis.call('select', 5) return redis.call('get', KEYS[1])", "1", "k"], ["ECHO", "end"],
+    ]  # fmt: skip
+    seen = []
+    for watcher in (perdure, real_redis):
+        caller = RealRedis(watcher.port)
+        watcher.ask("MONITOR")
+        for call in calls:
+            caller.ask(*call)
+        lines = [watcher.read().decode()]
+        while not lines[-1].endswith('"ECHO" "end"'):
+            lines.append(watcher.read().decode())
+        seen.append([re.sub(r"^\S+ \[(\d+) (127[\d.:]+|lua)\]", r"\1", line) for line in lines])
+        caller.close()
+    assert seen[0] == seen[1]
+
+
 def test_shutdown_ends_the_server_without_a_word(start_perdure: StartPerdure) -> None:
     server = start_perdure()
     client, other = server.connect(), server.connect()

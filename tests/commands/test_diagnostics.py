@@ -21,6 +21,28 @@ SCRIPTS = {
         1 MEMORY PURGE
     """,
     "on connect": "1 MODULE LIST\n1 ACL WHOAMI\n1 CLUSTER INFO\n1 CLUSTER NODES\n1 SENTINEL masters",
+    "cluster commands": """
+        1 CLUSTER MEET 127.0.0.1 6379
+        1 CLUSTER MEET 127.0.0.1
+        1 CLUSTER ADDSLOTS 1 2 3
+        1 CLUSTER ADDSLOTSRANGE 1 2
+        1 CLUSTER COUNT-FAILURE-REPORTS x
+        1 CLUSTER DELSLOTS 1
+        1 CLUSTER DELSLOTSRANGE 1
+        1 CLUSTER FAILOVER TAKEOVER
+        1 CLUSTER FAILOVER
+        1 CLUSTER FLUSHSLOTS now
+        1 CLUSTER FORGET x
+        1 CLUSTER REPLICAS x
+        1 CLUSTER REPLICATE x
+        1 CLUSTER SLAVES x
+        1 CLUSTER SAVECONFIG
+        1 CLUSTER BUMPEPOCH
+        1 CLUSTER SET-CONFIG-EPOCH 1
+        1 CLUSTER SETSLOT 1 STABLE
+        1 CLUSTER SETSLOT 1
+        1 CLUSTER NOSUCH
+    """,
     "debug": """
         1 DEBUG NOSUCH
         1 DEBUG
@@ -152,6 +174,22 @@ def test_memory(perdure: RealRedis) -> None:
     assert stats[b"keys.count"] == 1
     assert stats[b"total.allocated"] > 1000
     assert perdure.ask("MEMORY", "DOCTOR")
+
+
+def test_memory_stats_has_what_redis_tells_but_of_its_allocator_and_hash_tables(
+    perdure: RealRedis, real_redis: RealRedis
+) -> None:
+    for client in (perdure, real_redis):
+        client.ask("SET", "k", "v")
+    told = {name.decode() for name in real_redis.ask("MEMORY", "STATS")[::2]}
+    flat = perdure.ask("MEMORY", "STATS")
+    mine = dict(zip([name.decode() for name in flat[::2]], flat[1::2], strict=True))
+    assert {name for name in told - mine.keys() if not name.startswith(("allocator", "rss-overhead", "db."))} == set()
+    info = dict(line.split(":", 1) for line in perdure.ask("INFO", "memory").decode().split("\r\n") if ":" in line)
+    assert mine["startup.allocated"] == int(info["used_memory_startup"])
+    assert 0 < mine["peak.allocated"] <= int(info["used_memory_peak"])
+    assert 0 < float(mine["dataset.percentage"]) <= 100
+    assert abs(float(mine["fragmentation"]) - float(info["mem_fragmentation_ratio"])) < 1
 
 
 # -- DEBUG ---------------------------------------------------------------------------------------------------------

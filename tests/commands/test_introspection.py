@@ -54,6 +54,46 @@ def test_info_is_what_redis_says(real_redis: RealRedis, name: str) -> None:
     assert comparable(ask("COMMAND", "INFO", name)[0]) == comparable(real_redis.ask("COMMAND", "INFO", name)[0])
 
 
+def of_all(infos: list[Any]) -> dict[str, list[Any]]:
+    """Entries of COMMAND by name, those of subcommands, too."""
+    return {info[0].decode(): info for parent in infos for info in (parent, *parent[9])}
+
+
+def test_tips_are_those_of_redis(real_redis: RealRedis) -> None:
+    told = of_all(real_redis.ask("COMMAND"))
+    mine = {name: sorted(info[7]) for name, info in of_all(ask("COMMAND")).items() if name in told}
+    assert mine == {name: sorted(told[name][7]) for name in mine}
+
+
+def types_of(docs: list[Any]) -> dict[bytes, list[Any]]:
+    """From COMMAND DOCS: the types of a command's arguments in their order, without those that stand for themselves."""
+    found: dict[bytes, list[Any]] = {}
+    for name, parts in zip(docs[::2], docs[1::2], strict=True):
+        entry = dict(zip(parts[::2], parts[1::2], strict=True))
+        found[name] = leaves(entry.get(b"arguments", []))
+        found |= types_of(entry.get(b"subcommands", []))
+    return found
+
+
+def leaves(arguments: list[Any]) -> list[Any]:
+    found = []
+    for parts in arguments:
+        argument = dict(zip(parts[::2], parts[1::2], strict=True))
+        if b"arguments" in argument:
+            found += leaves(argument[b"arguments"])
+        elif argument[b"type"] != b"pure-token":
+            found.append(argument[b"type"])
+    return found
+
+
+def test_docs_have_the_types_that_redis_has(real_redis: RealRedis) -> None:
+    mine, told = types_of(ask("COMMAND", "DOCS")), types_of(real_redis.ask("COMMAND", "DOCS"))
+    weighted = {b"zinter", b"zinterstore", b"zunion", b"zunionstore"}  # Redis calls weights integers
+    alike = {name for name in mine.keys() & told.keys() if len(mine[name]) == len(told[name])} - weighted
+    assert len(alike) > 300
+    assert {name: mine[name] for name in alike} == {name: told[name] for name in alike}
+
+
 def test_every_help_begins_and_ends_like_the_others(perdure: RealRedis) -> None:
     containers = [name.decode().upper() for name, each in TABLE.items() if each.subcommands and b"help" in each.subcommands]
     assert {"CLIENT", "COMMAND", "CONFIG", "MODULE", "XINFO"} <= {*containers}

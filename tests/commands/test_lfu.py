@@ -38,6 +38,30 @@ def test_restore_sets_the_counter(start_perdure: StartPerdure) -> None:
     assert client.ask("OBJECT", "FREQ", "a") > before
 
 
+def test_uses_are_counted_without_a_memory_limit(start_perdure: StartPerdure) -> None:
+    client = start_perdure().connect()
+    client.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lfu")
+    client.ask("SET", "a", "1")
+    for _ in range(200):
+        client.ask("GET", "a")
+    assert client.ask("OBJECT", "FREQ", "a") > lfu.INITIAL
+
+
+def test_uses_in_transactions_and_scripts_are_counted(start_perdure: StartPerdure) -> None:
+    client = start_perdure("--maxmemory-policy", "allkeys-lfu").connect()
+    client.ask("SET", "a", "1")
+    before = lfu.INITIAL
+    for call in (["MULTI"], ["EVAL", "for i = 1, 300 do redis.call('get', KEYS[1]) end", "1", "a"]):
+        client.ask(*call)
+        if call == ["MULTI"]:
+            for _ in range(100):
+                client.ask("GET", "a")
+            client.ask("EXEC")
+        count = client.ask("OBJECT", "FREQ", "a")
+        assert count > before
+        before = count
+
+
 def test_counters_grow_with_the_logarithm_and_decay() -> None:
     config = SimpleNamespace(lfu_log_factor=10, lfu_decay_time=1)
     random, now, tick = Random(1), 6000, 6000

@@ -65,8 +65,11 @@ REFUSED: Final = {
     "there is no password": "auth",
     "needs tracking, and with it a connection": "client|caching",
     "there is no cluster": """
-        asking readonly readwrite cluster|countkeysinslot cluster|getkeysinslot cluster|info cluster|links cluster|myid
-        cluster|myshardid cluster|nodes cluster|reset cluster|shards cluster|slots""",
+        asking readonly readwrite cluster|addslots cluster|addslotsrange cluster|bumpepoch
+        cluster|count-failure-reports cluster|countkeysinslot cluster|delslots cluster|delslotsrange cluster|failover
+        cluster|flushslots cluster|forget cluster|getkeysinslot cluster|info cluster|links cluster|meet cluster|myid
+        cluster|myshardid cluster|nodes cluster|replicas cluster|replicate cluster|reset cluster|saveconfig
+        cluster|set-config-epoch cluster|setslot cluster|shards cluster|slaves cluster|slots""",
     "nothing has taken long": "latency|graph",
     "there is no configuration file": "config|rewrite",
     "is switched off": "debug",

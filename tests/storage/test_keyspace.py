@@ -17,6 +17,10 @@ from tests.storage.memory import World, opened
 from perdure_storage import keyspace
 from perdure_storage.errors import TooLarge, WrongType
 from perdure_storage.types.hash import Hash
+from perdure_storage.types.list import List
+from perdure_storage.types.set import Set
+from perdure_storage.types.stream import Stream
+from perdure_storage.types.zset import ZSet
 from perdure_storage.walk import walk
 
 KEYS = st.sampled_from([b"", b"a", b"ab", b"b", b"\xff", b"\xff\xff", b"long" * 130, b"long" * 130 + b"er"])
@@ -365,14 +369,47 @@ def test_a_large_value_is_freed_in_slices() -> None:
     for number in range(5000):
         entry.set(b"f%d" % number, b"v")
     world.engine.commit()
+    fields = entry.values
     world.engine[0].remove(entry)
     world.engine.commit()
-    assert entry.fields
+    assert fields
     slices = 1
     while world.engine.dataset.free_some():
         slices += 1
     assert slices >= 3
-    assert not entry.fields
+    assert not fields
+
+
+def test_a_value_is_freed_with_its_key_though_the_ring_keeps_the_entry() -> None:
+    world = opened()
+    db = world.engine[0]
+    entries: list[Any] = []
+    for name in (b"deleted", b"replaced", b"renamed", b"expired"):
+        db.set_string(name, b"v" * 20_000)
+        entries.append(db.find(name))
+    for made in (Hash, List, Set, ZSet, Stream):
+        entries.append(db.create(made, made.type_name.encode()))
+    hash_, list_, set_, zset, stream = entries[4:]
+    hash_.set(b"f", b"v")
+    list_.push_right([b"v"])
+    set_.add([b"m"])
+    zset.set(b"m", 1.0)
+    stream.append(1, (b"f", b"v"))
+    world.engine.commit()
+    db.delete(b"deleted")
+    db.remove(entries[1])
+    db.create(Set, b"replaced").add([b"m"])
+    db.move(entries[2], db, b"new name")
+    db.set_expire(entries[3], world.clock.now_ms())
+    db.find(b"expired")
+    for entry in entries[4:]:
+        db.delete(entry.key)
+    world.engine.commit()
+    assert all(any(kept is entry for kept in db.ring) for entry in entries)
+    assert [entry.value for entry in entries[:4]] == [b""] * 4
+    assert [list(entry.elements()) for entry in entries[4:8]] == [[]] * 4
+    assert not stream.ids
+    assert db.string(b"new name") == b"v" * 20_000
 
 
 def test_an_entry_that_was_moved_unloaded_keeps_the_accounts() -> None:

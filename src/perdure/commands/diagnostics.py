@@ -14,7 +14,7 @@ from perdure.clients import memory_of
 from perdure.errors import ReplyError
 from perdure.globs import compile_glob
 from perdure.info import resident_bytes
-from perdure.registry import ADMIN, FAST, LOADING, NOSCRIPT, READ, STALE, Args, Family
+from perdure.registry import ADMIN, FAST, LOADING, NO_ASYNC_LOADING, NOSCRIPT, READ, STALE, Args, Family
 from perdure.resp import BigNumber, Map, Push, Raw, Reply, Set, Verbatim, encode3
 from perdure.session import Session
 from perdure_storage.digest import dataset_digest, key_digest
@@ -32,6 +32,8 @@ SLOTS: Final = 16384
 POPULATED_AT_ONCE: Final = 1000
 """Keys of DEBUG POPULATE that are one batch of the log."""
 ADMIN_ANYTIME: Final = ADMIN | LOADING | STALE
+OF_ALL_SHARDS: Final = "nondeterministic_output request_policy:all_shards response_policy:special"
+"""Tips for clients of a cluster, where each server has to be asked."""
 
 # -- SLOWLOG -------------------------------------------------------------------------------------------------------
 
@@ -103,7 +105,7 @@ KEYS = Family("server")
 KEYS.command("MEMORY USAGE key [SAMPLES count]", READ, since="4.0.0", complexity="O(1)", key_flags=("RO",))(memory_usage)
 
 
-@COMMANDS.command("MEMORY DOCTOR", since="4.0.0", complexity="O(1)", tips="nondeterministic_output")
+@COMMANDS.command("MEMORY DOCTOR", since="4.0.0", complexity="O(1)", tips=OF_ALL_SHARDS)
 def memory_doctor(ctx: Session, args: Args) -> Reply:
     """Say what is remarkable about memory."""
     config, used = ctx.server.config, ctx.ds.used
@@ -118,35 +120,49 @@ def memory_doctor(ctx: Session, args: Args) -> Reply:
 
 
 @COMMANDS.command("MEMORY STATS", since="4.0.0", complexity="O(N) where N is the number of clients",
-                  tips="nondeterministic_output")  # fmt: skip
+                  tips=OF_ALL_SHARDS)  # fmt: skip
 def memory_stats(ctx: Session, args: Args) -> Reply:
     """Return where memory goes."""
-    server, used = ctx.server, ctx.ds.used
+    server, data = ctx.server, ctx.ds.used
     keys = sum(db.keys for db in ctx.ds.databases)
     in_memory = sum(len(db.hot) for db in ctx.ds.databases)
+    clients = sum(map(memory_of, server.sessions.values()))
+    used = data + server.client_memory.take_stock()
+    server.peak_memory = peak = max(server.peak_memory, used)
+    resident, explained = resident_bytes(), server.startup_memory + used
     return {
-        b"peak.allocated": max(server.peak_memory, used),
+        b"peak.allocated": peak,
         b"total.allocated": used,
-        b"startup.allocated": 0,
+        b"startup.allocated": server.startup_memory,
         b"replication.backlog": 0,
         b"clients.slaves": 0,
-        b"clients.normal": sum(map(memory_of, server.sessions.values())),
+        b"clients.normal": clients,
+        b"cluster.links": 0,
         b"aof.buffer": 0,
+        b"lua.caches": server.scripts.kept_bytes,
+        b"functions.caches": server.libraries.kept_bytes,
+        b"overhead.total": clients,
         b"keys.count": keys,
         b"keys.in-memory": in_memory,
-        b"keys.bytes-per-key": used // in_memory if in_memory else 0,
-        b"dataset.bytes": used,
-        b"allocator.resident": resident_bytes(),
+        b"keys.bytes-per-key": data // in_memory if in_memory else 0,
+        b"dataset.bytes": data,
+        b"dataset.percentage": 100 * data / used if used else 100.0,
+        b"peak.percentage": 100 * used / peak if peak else 100.0,
+        b"allocator.resident": resident,
+        b"fragmentation": resident / explained,
+        b"fragmentation.bytes": max(0, resident - explained),
     }
 
 
-@COMMANDS.command("MEMORY PURGE", since="4.0.0", complexity="O(1)")
+@COMMANDS.command(
+    "MEMORY PURGE", since="4.0.0", complexity="O(1)", tips="request_policy:all_shards response_policy:all_succeeded"
+)
 def memory_purge(ctx: Session, args: Args) -> Reply:
     """Nothing to do: Python's allocator gives memory back by itself."""
     return "OK"
 
 
-@COMMANDS.command("MEMORY MALLOC-STATS", since="4.0.0", complexity="O(1)", tips="nondeterministic_output")
+@COMMANDS.command("MEMORY MALLOC-STATS", since="4.0.0", complexity="O(1)", tips=OF_ALL_SHARDS)
 def memory_malloc_stats(ctx: Session, args: Args) -> Reply:
     """Say that Python's allocator keeps no statistics."""
     return b"Stats not supported for the current allocator"
@@ -198,22 +214,60 @@ def module_help(ctx: Session, args: Args) -> Reply:
     ]
 
 
-@CLUSTER.command("CLUSTER INFO", STALE, since="3.0.0", complexity="O(1)")
-@CLUSTER.command("CLUSTER NODES", STALE, since="3.0.0", complexity="O(1)")
-@CLUSTER.command("CLUSTER SLOTS", STALE, since="3.0.0", complexity="O(1)")
-@CLUSTER.command("CLUSTER SHARDS", STALE, since="7.0.0", complexity="O(1)")
-@CLUSTER.command("CLUSTER MYID", STALE, since="3.0.0", complexity="O(1)")
-@CLUSTER.command("CLUSTER MYSHARDID", STALE, since="7.2.0", complexity="O(1)")
-@CLUSTER.command("CLUSTER LINKS", STALE, since="7.0.0", complexity="O(1)")
-@CLUSTER.command("CLUSTER COUNTKEYSINSLOT slot", STALE, since="3.0.0", complexity="O(1)")
-@CLUSTER.command("CLUSTER GETKEYSINSLOT slot count", STALE, since="3.0.0", complexity="O(1)")
 @CLUSTER.command("READONLY", LOADING | STALE | FAST, since="3.0.0", complexity="O(1)", acl="connection")
 @CLUSTER.command("READWRITE", LOADING | STALE | FAST, since="3.0.0", complexity="O(1)", acl="connection")
 @CLUSTER.command("ASKING", FAST, since="3.0.0", complexity="O(1)", acl="connection")
 @CLUSTER.command("CLUSTER RESET [HARD | SOFT]", ADMIN | NOSCRIPT | STALE, since="3.0.0", complexity="O(1)")
+@CLUSTER.command(
+    "CLUSTER SLOTS",
+    STALE,
+    since="3.0.0",
+    complexity="O(1)",
+    tips="nondeterministic_output",
+    deprecated_since="7.0.0",
+    replaced_by="`CLUSTER SHARDS`",
+)
+@CLUSTER.command(
+    "CLUSTER SLAVES node-id",
+    ADMIN | STALE,
+    since="3.0.0",
+    complexity="O(1)",
+    tips="nondeterministic_output",
+    deprecated_since="5.0.0",
+    replaced_by="`CLUSTER REPLICAS`",
+)
 def no_cluster(ctx: Session, args: Args) -> Reply:
     """Say that this is no cluster."""
     raise ReplyError("ERR This instance has cluster support disabled")
+
+
+CHANGES_CLUSTER: Final = ADMIN | NO_ASYNC_LOADING | STALE
+for usage, flags, since, tips in (
+    ("COUNT-FAILURE-REPORTS node-id", ADMIN | STALE, "3.0.0", "nondeterministic_output"),
+    ("COUNTKEYSINSLOT slot", STALE, "3.0.0", ""),
+    ("GETKEYSINSLOT slot count", STALE, "3.0.0", "nondeterministic_output"),
+    ("INFO", STALE, "3.0.0", "nondeterministic_output"),
+    ("LINKS", STALE, "7.0.0", "nondeterministic_output"),
+    ("MYID", STALE, "3.0.0", ""),
+    ("MYSHARDID", STALE, "7.2.0", "nondeterministic_output"),
+    ("NODES", STALE, "3.0.0", "nondeterministic_output"),
+    ("REPLICAS node-id", ADMIN | STALE, "5.0.0", "nondeterministic_output"),
+    ("SHARDS", STALE, "7.0.0", "nondeterministic_output"),
+    ("ADDSLOTS slot [slot ...]", CHANGES_CLUSTER, "3.0.0", ""),
+    ("ADDSLOTSRANGE start-slot end-slot [start-slot end-slot ...]", CHANGES_CLUSTER, "7.0.0", ""),
+    ("BUMPEPOCH", CHANGES_CLUSTER, "3.0.0", "nondeterministic_output"),
+    ("DELSLOTS slot [slot ...]", CHANGES_CLUSTER, "3.0.0", ""),
+    ("DELSLOTSRANGE start-slot end-slot [start-slot end-slot ...]", CHANGES_CLUSTER, "7.0.0", ""),
+    ("FAILOVER [FORCE | TAKEOVER]", CHANGES_CLUSTER, "3.0.0", ""),
+    ("FLUSHSLOTS", CHANGES_CLUSTER, "3.0.0", ""),
+    ("FORGET node-id", CHANGES_CLUSTER, "3.0.0", ""),
+    ("MEET ip port [cluster-bus-port]", CHANGES_CLUSTER, "3.0.0", ""),
+    ("REPLICATE node-id", CHANGES_CLUSTER, "3.0.0", ""),
+    ("SAVECONFIG", CHANGES_CLUSTER, "3.0.0", ""),
+    ("SET-CONFIG-EPOCH config-epoch", CHANGES_CLUSTER, "3.0.0", ""),
+    ("SETSLOT slot <IMPORTING node-id | MIGRATING node-id | NODE node-id | STABLE>", CHANGES_CLUSTER, "3.0.0", ""),
+):
+    CLUSTER.command(f"CLUSTER {usage}", flags, since=since, complexity="O(1)", tips=tips)(no_cluster)
 
 
 @CLUSTER.command("CLUSTER KEYSLOT key", STALE, since="3.0.0", complexity="O(N) with N bytes", key_specs=())

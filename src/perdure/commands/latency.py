@@ -12,6 +12,8 @@ from perdure.session import Session
 
 COMMANDS = Family("server", context=True)
 FLAGS: Final = ADMIN | NOSCRIPT | LOADING | STALE
+OF_ALL_NODES: Final = "nondeterministic_output request_policy:all_nodes response_policy:special"
+"""Tips for clients of a cluster, where each server has to be asked."""
 BAR: Final = 40
 """Columns of the longest bar of LATENCY GRAPH."""
 HELP: Final = (
@@ -40,7 +42,7 @@ ADVICE: Final = {
 }
 
 
-@COMMANDS.command("LATENCY LATEST", FLAGS, since="2.8.13", complexity="O(1)", tips="nondeterministic_output")
+@COMMANDS.command("LATENCY LATEST", FLAGS, since="2.8.13", complexity="O(1)", tips=OF_ALL_NODES)
 def latest(ctx: Session, args: Args) -> Reply:
     """Return the latest sample of each event, and the longest time."""
     kept = ctx.server.latency
@@ -50,13 +52,19 @@ def latest(ctx: Session, args: Args) -> Reply:
     ]
 
 
-@COMMANDS.command("LATENCY HISTORY event", FLAGS, since="2.8.13", complexity="O(1)", tips="nondeterministic_output")
+@COMMANDS.command("LATENCY HISTORY event", FLAGS, since="2.8.13", complexity="O(1)", tips=OF_ALL_NODES)
 def history(ctx: Session, args: Args) -> Reply:
     """Return the samples of an event: unix time and milliseconds."""
     return [list(sample) for sample in samples_of(ctx.server.latency, args[0])]
 
 
-@COMMANDS.command("LATENCY RESET [event [event ...]]", FLAGS, since="2.8.13", complexity="O(1)")
+@COMMANDS.command(
+    "LATENCY RESET [event [event ...]]",
+    FLAGS,
+    since="2.8.13",
+    complexity="O(1)",
+    tips="request_policy:all_nodes response_policy:all_succeeded",
+)
 def reset(ctx: Session, args: Args) -> Reply:
     """Forget events, all of them without any name; returns how many there were."""
     kept = ctx.server.latency
@@ -64,7 +72,7 @@ def reset(ctx: Session, args: Args) -> Reply:
     return sum(kept.forget(name) for name in names)
 
 
-@COMMANDS.command("LATENCY GRAPH event", FLAGS, since="2.8.13", complexity="O(1)", tips="nondeterministic_output")
+@COMMANDS.command("LATENCY GRAPH event", FLAGS, since="2.8.13", complexity="O(1)", tips=OF_ALL_NODES)
 def graph(ctx: Session, args: Args) -> Reply:
     """Draw the samples of an event, a bar for each."""
     samples = samples_of(ctx.server.latency, args[0])
@@ -79,7 +87,7 @@ def graph(ctx: Session, args: Args) -> Reply:
     return Verbatim("\n".join(lines).encode() + b"\n")
 
 
-@COMMANDS.command("LATENCY DOCTOR", FLAGS, since="2.8.13", complexity="O(1)", tips="nondeterministic_output")
+@COMMANDS.command("LATENCY DOCTOR", FLAGS, since="2.8.13", complexity="O(1)", tips=OF_ALL_NODES)
 def doctor(ctx: Session, args: Args) -> Reply:
     """Say what took too long, and what can be done about it."""
     kept = ctx.server.latency
@@ -98,7 +106,7 @@ def doctor(ctx: Session, args: Args) -> Reply:
 
 @COMMANDS.command(
     "LATENCY HISTOGRAM [command [command ...]]", FLAGS, since="7.0.0", complexity="O(N) with N commands",
-    tips="nondeterministic_output",
+    tips=OF_ALL_NODES,
 )  # fmt: skip
 def histogram(ctx: Session, args: Args) -> Reply:
     """Return how many calls took how many microseconds at most, for each command."""

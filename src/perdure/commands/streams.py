@@ -1204,6 +1204,7 @@ def xinfo_groups(db: Keyspace, args: Args) -> Reply:
     READ,
     since="5.0.0",
     complexity="O(N), N being the consumers",
+    tips="nondeterministic_output",
     history=(("7.2.0", "Added the `inactive` field, and changed the meaning of `idle`."),),
 )
 def xinfo_consumers(db: Keyspace, args: Args) -> Reply:

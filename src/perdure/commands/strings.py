@@ -103,7 +103,14 @@ def psetex(db: Keyspace, args: Args) -> Reply:
     return "OK"
 
 
-@COMMANDS.command("GETSET key value", WRITE | DENYOOM | FAST, since="1.0.0", complexity="O(1)")
+@COMMANDS.command(
+    "GETSET key value",
+    WRITE | DENYOOM | FAST,
+    since="1.0.0",
+    complexity="O(1)",
+    deprecated_since="6.2.0",
+    replaced_by="`SET` with the `GET` argument",
+)
 def getset(db: Keyspace, args: Args) -> Reply:
     """Set a string and return the one that was there."""
     old = db.string(args[0])
@@ -126,13 +133,14 @@ def getex(db: Keyspace, args: Args) -> Reply:
         return None
     if type(entry) is not String:
         raise WrongType
+    value = entry.value
     expire = options.deadline(db.ds.now, "getex")
     if expire and expire <= db.ds.now:
         db.drop(entry)
     elif expire or (options.expiry == b"PERSIST" and entry.expire):
         db.set_expire(entry, expire)
         db.notify(GENERIC, b"expire" if expire else b"persist", args[0])
-    return entry.value
+    return value
 
 
 @COMMANDS.command("GETDEL key", WRITE | FAST, since="6.2.0", complexity="O(1)", key_flags=("RW access delete",))
@@ -143,8 +151,9 @@ def getdel(db: Keyspace, args: Args) -> Reply:
         return None
     if type(entry) is not String:
         raise WrongType
+    value = entry.value
     db.drop(entry)
-    return entry.value
+    return value
 
 
 @COMMANDS.command(

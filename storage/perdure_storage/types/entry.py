@@ -110,6 +110,10 @@ class Entry:
         """Make the same value with the same expiry at another key. REQUIRES: nothing is there; elements are loaded."""
         raise NotImplementedError
 
+    def empty(self) -> None:
+        """Hold the value no longer, the key being gone: the ring may keep the entry for long."""
+        raise NotImplementedError
+
     # -- for tools: every type says these of itself ----------------------------------------------------------------
 
     tables: ClassVar[tuple[Table, ...]] = ()
@@ -197,6 +201,9 @@ class Collection(Entry):
         """This key changes in the open transaction. Returns the dataset, whose `effects` take what changed."""
         self.db.change(self, 0)
         return self.db.ds
+
+    def empty(self) -> None:
+        self.__init__(self.db, self.key, self.lsn, self.expire, self.id)  # type: ignore[misc]
 
     def contents(self) -> list[Any]:
         """The containers that hold the elements, to be emptied in slices after the key is gone."""
