@@ -88,6 +88,7 @@ def upkeep(server: Server) -> float:
     if server.config.maxmemory:
         server.client_memory.look_around(server.dataset.now)
     limit_memory(server)
+    server.revive_checkpointer()
     check_lag(server)
     if records.prepare_error is not None or server.gate:
         tell_of_room(server)

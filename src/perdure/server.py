@@ -1018,21 +1018,32 @@ class Server(Hot):
         if process is not None:
             self.loop.add_reader(process.fileno(), self._checkpointer_spoke, process)
 
+    def revive_checkpointer(self) -> None:
+        """Try again to start one where none could be started."""
+        process = self.engine.process
+        if process is not None and process.ended:
+            self._checkpointer_spoke(process)
+
     def _checkpointer_spoke(self, process: Any) -> None:
         engine = self.engine
         descriptor = process.fileno()
         engine.update_time()
         before = engine.checkpoint_error
         engine.poll()
-        if engine.checkpoint_error != before and engine.process is process:
+        replaced = engine.process is not process
+        if replaced or process.ended:
+            if descriptor >= 0:
+                self.loop.remove_reader(descriptor)
+            if replaced:
+                self.watch_checkpointer()
+                log.error("%s; another one was started", engine.checkpoint_error or before)
+            elif engine.checkpoint_error != before:
+                log.error("%s; it is tried again", engine.checkpoint_error)
+        elif engine.checkpoint_error != before:
             if engine.checkpoint_error:
                 log.error("a checkpoint failed and will be tried again, the log is kept: %s", engine.checkpoint_error)
             else:
                 log.info("checkpoints work again")
-        if engine.process is not process:
-            self.loop.remove_reader(descriptor)
-            self.watch_checkpointer()
-            log.error("%s; another one was started", engine.checkpoint_error)
         cron.check_lag(self)
         if len(self.wakeups):
             self.wakeups.poll(self.dataset.now)

@@ -53,7 +53,7 @@ class CheckpointerProcess:
 
     def __init__(self, path: str, lock_fd: int) -> None:
         self.path = path
-        ours, theirs = socket.socketpair()
+        ours, theirs = socket.socketpair()  # closed by themselves when what follows fails
         source = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([source, os.environ.get("PYTHONPATH", "")])}
         program = "from perdure_storage.checkpointer import main; main()"  # -m would warn of a second import
@@ -68,6 +68,11 @@ class CheckpointerProcess:
     @property
     def pid(self) -> int:
         return self.process.pid
+
+    @property
+    def ended(self) -> bool:
+        """Was it found to have ended, and hung up on?"""
+        return self.socket.fileno() < 0
 
     def fileno(self) -> int:
         return self.socket.fileno()
@@ -90,8 +95,8 @@ class CheckpointerProcess:
         return [json.loads(line) for line in lines]
 
     def wait(self, timeout_s: float) -> bool:
-        """Has something arrived within that time?"""
-        return bool(select.select([self.socket], [], [], timeout_s)[0])
+        """Has something arrived within that time? One that has ended has its end to tell."""
+        return self.ended or bool(select.select([self.socket], [], [], timeout_s)[0])
 
     def stop(self) -> None:
         """Hang up and wait for the process to end its last transaction."""

@@ -246,7 +246,8 @@ class Engine:
                     self.checkpoint_error = ""
 
     def poll(self) -> None:
-        """Take in what the checkpointer has to say; restart it if it has died."""
+        """Take in what the checkpointer has to say; restart it if it has died. Where that is impossible at the moment (no
+        more processes, or files) `process.ended` stays, and the next call tries again."""
         if self.process is None:
             return
         try:
@@ -255,9 +256,12 @@ class Engine:
         except EOFError:
             self.checkpoint_error = f"checkpointer process {self.process.pid} ended unexpectedly"
             self.process.stop()
-            self._start_process()
             self.asked_lsn = self.applied_lsn
             self.compacting = ""
+            try:
+                self._start_process()
+            except OSError as error:
+                self.checkpoint_error = f"no checkpointer process can be started: {error}"
 
     def snapshot(self) -> Snapshot:
         """A view of the tables of the caller's own, to be closed soon: an old one keeps pages from being reused."""

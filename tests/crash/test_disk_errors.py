@@ -62,7 +62,10 @@ class FaultyServer:
 
     def state(self) -> str:
         """INFO's word for the state of the log."""
-        text = self.connect().ask("INFO", "everything").decode()
+        text = self.connect().ask("INFO", "everything")
+        if isinstance(text, RedisError):  # asked in the very moment of the failure
+            return self.state()
+        text = text.decode()
         return str(dict(line.split(":", 1) for line in text.splitlines() if ":" in line)["log_state"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -260,6 +261,33 @@ def test_a_checkpointer_that_is_asked_again_for_what_it_has_done_says_so(tmp_pat
         engine.process.send(fold=engine.applied_lsn)  # as if it had failed with all done but the answer
         assert engine.process.wait(20)
         assert engine.process.receive() == [{"applied": engine.applied_lsn}]
+
+
+def test_a_checkpointer_that_cannot_be_started_is_started_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the machine has no more processes or files to give, for a while."""
+
+    def refuse(*args: object, **more: object) -> None:
+        raise OSError(errno.EAGAIN, "no more processes")
+
+    with Engine.open(str(tmp_path / "db"), Options(separate=True)) as engine:
+        engine[0].set_string(b"k", b"v")
+        engine.commit()
+        engine.sync()
+        assert engine.process is not None
+        engine.process.process.kill()
+        with monkeypatch.context() as patch:
+            patch.setattr(subprocess, "Popen", refuse)
+            assert engine.process.wait(10)
+            for _ in range(2):
+                engine.poll()
+                assert "no checkpointer process can be started: [Errno 11] no more processes" in engine.checkpoint_error
+            engine.request_checkpoint()
+            with pytest.raises(StorageError, match="no more processes"):
+                engine.checkpoint()
+        engine.checkpoint()
+        assert engine.applied_lsn == engine.log.durable_lsn
 
 
 def test_garbage_that_cannot_be_removed_does_not_end_the_checkpointer(tmp_path: Path) -> None:
