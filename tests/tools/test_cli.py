@@ -68,3 +68,12 @@ def test_a_reader_that_has_enough_is_no_error(directory: str) -> None:
 def test_the_tools_never_import_the_server() -> None:
     code = "import sys\nfrom perdure_tools import check, dump, inspect, wal\nassert 'perdure' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": ROOTS})
+
+
+@pytest.mark.parametrize("verb", ["check", "dump", "inspect", "wal"])
+def test_a_directory_of_somebody_else_is_not_called_none(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may read everything
+    assert main([verb, str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"perdure {verb}: {tmp_path} may not be read: run this as the user it belongs to\n"

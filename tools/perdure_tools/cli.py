@@ -81,6 +81,10 @@ def run(verb: str, words: Sequence[str]) -> int:
         return done.code if isinstance(done.code, int) else USAGE
     from perdure_tools.common import Mistake, failures
 
+    directory = getattr(args, "directory", None)
+    if directory and os.path.isdir(directory) and not os.access(directory, os.R_OK | os.X_OK):
+        print(f"perdure {verb}: {directory} may not be read: run this as the user it belongs to", file=sys.stderr)
+        return PROBLEM
     try:
         code: int = module.run(args)
         sys.stdout.flush()
