@@ -19,7 +19,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from queue import SimpleQueue
 from random import Random
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from perdure import cron, lfu
 from perdure.acl import Acl, admission
@@ -51,7 +51,7 @@ from perdure.slowlog import SlowLog, threshold_ns
 from perdure.tracking import Caches
 from perdure.wakeups import Wakeups
 from perdure_storage.engine import Engine, Options
-from perdure_storage.errors import Corruption, LogPoisoned, StorageError
+from perdure_storage.errors import CannotGoBack, Corruption, LogPoisoned, StorageError
 
 if TYPE_CHECKING:
     from perdure.config import BufferLimit, Config
@@ -690,13 +690,15 @@ class Server(Hot):
     def refuse_writes(self, error: StorageError) -> None:
         """The log took no more: writers that wait get the error, and the dataset goes back to what is safe."""
         self.gate = True
+        if isinstance(error, CannotGoBack):
+            self.give_up(error)
         if not isinstance(error, LogPoisoned) or error is self._poison:
             return
         self._poison = error
         log.error("the log is poisoned, writes are refused from now on: %s", error)
         durable = self.engine.log.durable_lsn
         if self.dataset.lsn - 1 > durable or self.engine.log.next_lsn - 1 > durable:
-            self.engine.restore(durable)
+            self.go_back(durable)
             self.caches.flushed()
             for session in self.ready:  # what this tick has answered goes back, too
                 refusal = session.encode(ReplyError(f"MISCONF {error}"))
@@ -719,6 +721,19 @@ class Server(Hot):
         self.unsynced_since_ms = 0
         if self.config.on_log_failure == "exit":
             self.stop(1)
+
+    def go_back(self, lsn: int) -> None:
+        """What came behind `lsn` has never been."""
+        try:
+            self.engine.restore(lsn)
+        except CannotGoBack as error:
+            self.give_up(error)
+
+    def give_up(self, error: CannotGoBack) -> NoReturn:
+        """Nobody may see or be told what memory holds: end as by kill -9, from which a restart recovers."""
+        log.critical("%s; ending at once, what is durable is there after a restart", error)
+        logging.shutdown()
+        os._exit(1)
 
     @property
     def refuses_writes(self) -> bool:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from random import Random
 from types import TracebackType
@@ -23,7 +24,7 @@ from perdure_storage.checkpoint import Checkpointer
 from perdure_storage.checkpointer import CheckpointerProcess, Message
 from perdure_storage.clock import Clock, SystemClock
 from perdure_storage.codec import unpack
-from perdure_storage.errors import DirectoryLocked, LogFull, LogPoisoned, StorageError
+from perdure_storage.errors import CannotGoBack, DirectoryLocked, LogFull, LogPoisoned, StorageError
 from perdure_storage.expiry import Sweeper
 from perdure_storage.files import File, Files, OsFiles
 from perdure_storage.keyspace import Dataset, Keyspace
@@ -148,7 +149,7 @@ class Engine:
     def commit(self) -> int:
         """Append the open transaction to the log; returns its LSN, or the last one when nothing changed.
 
-        Raises LogFull or LogPoisoned; then the transaction has been undone.
+        Raises LogFull or LogPoisoned; then the transaction has been undone. Raises CannotGoBack.
         """
         try:
             return self.dataset.commit(self.log)
@@ -160,7 +161,8 @@ class Engine:
             raise
 
     def sync(self) -> None:
-        """Make everything committed durable. Raises LogPoisoned; then the dataset is back at what was durable."""
+        """Make everything committed durable. Raises LogPoisoned; then the dataset is back at what was durable. Raises
+        CannotGoBack."""
         try:
             self.log.sync()
         except StorageError:
@@ -170,7 +172,8 @@ class Engine:
     def restore(self, lsn: int) -> None:
         """Take the dataset back to what the log says at `lsn`: tables plus the part of the log behind them.
 
-        Raises LogPoisoned when what is still to be written for that cannot be: then it is at `durable_lsn` instead.
+        Raises LogPoisoned when what is still to be written for that cannot be: then it is at `durable_lsn` instead. Raises
+        CannotGoBack when that cannot be read, whatever the reason.
         """
         failure: LogPoisoned | None = None
         if self.log.poison is None:
@@ -178,14 +181,15 @@ class Engine:
                 self.log.flush()
             except LogPoisoned as error:
                 failure, lsn = error, self.log.durable_lsn
-        reader = LogReader(self.files, self.directory.log)
         try:
-            self.dataset.restart(self._tables.snapshot())
-            replay = Replay(self.dataset)
-            for record in reader.batches(self.dataset.snapshot.applied_lsn, lsn):
-                replay.apply(record.lsn, list(unpack(record.payload)))
-        finally:
-            reader.close()
+            with closing(LogReader(self.files, self.directory.log)) as reader:
+                self.dataset.restart(self._tables.snapshot())
+                replay = Replay(self.dataset)
+                for record in reader.batches(self.dataset.snapshot.applied_lsn, lsn):
+                    replay.apply(record.lsn, list(unpack(record.payload)))
+        except Exception as error:
+            self.log.poison = CannotGoBack(f"a change cannot be undone, as the log cannot be read: {error}")
+            raise self.log.poison from error
         self.dataset.lsn = self.log.next_lsn
         self.sweeper.position = b""  # what it had swept may be there again
         self.update_time()

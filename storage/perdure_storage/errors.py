@@ -33,6 +33,11 @@ class LogPoisoned(StorageError):
     """A write or sync of the log failed: what it held is of unknown durability, so nothing more is accepted."""
 
 
+class CannotGoBack(LogPoisoned):
+    """A change had to be undone, but what the disk says cannot be read: memory holds what never was. The process must end
+    at once, with nothing more said to anybody; a restart finds what is durable."""
+
+
 class DirectoryLocked(StorageError):
     """Another process has the data directory open."""
 

@@ -37,6 +37,7 @@ def no_rename(old, new, rename=os.rename):
 os.rename = no_rename
 failing("sync", errno.EIO)
 failing("pwrite", errno.ENOSPC)
+failing("pread", errno.EIO)
 """
 
 
@@ -150,3 +151,19 @@ def test_the_servers_log_says_that_the_disk_is_full_and_that_there_is_room_again
     faulty.fail()
     until(lambda: client.ask("SET", "k", "v") == b"OK")
     until(lambda: "the log can grow again" in faulty.server.log)
+
+
+@pytest.mark.parametrize("level", ["always", "everysec"])
+def test_what_cannot_be_undone_is_shown_to_nobody(level: str, start_perdure: StartPerdure, tmp_path: Path) -> None:
+    """The log cannot be written, nor read to go back: the server ends, and a restart finds what was acknowledged."""
+    faulty = FaultyServer(start_perdure, tmp_path, "--appendfsync", level)
+    client = faulty.connect()
+    assert client.ask("SET", "k", "kept") == b"OK"
+    faulty.fail("pwrite", "pread")
+    with pytest.raises((EOFError, ConnectionResetError)):
+        client.ask("SET", "k", "lost")
+    assert faulty.server.process.wait(10) == 1
+    assert "a change cannot be undone" in faulty.server.log
+    faulty.fail()
+    again = start_perdure("--appendfsync", level)
+    assert again.connect().ask("GET", "k") == b"kept"

@@ -150,7 +150,7 @@ class Stage:
             if run.served and server.meanwhile.run is not None:
                 server.meanwhile.end()
             if run.abandoned:
-                server.engine.restore(server.engine.log.next_lsn - 1)
+                server.go_back(server.engine.log.next_lsn - 1)
             if alone:
                 failure = self._finish(server) if actor.ds.effects or actor.ds.touched else None
                 if server.held_back:
