@@ -106,7 +106,7 @@ def real_redis(real_redis_port: int) -> Iterator[RealRedis]:
     redis = RealRedis(real_redis_port)
     redis.ask("FLUSHALL")
     yield redis
-    redis.socket.close()
+    redis.close()
 
 
 def _wait_for(port: int) -> None:

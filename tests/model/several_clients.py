@@ -152,7 +152,9 @@ class Side:
 
     def begin(self, protocol: int) -> None:
         self.hang_up()
-        while len(self.control.ask(b"CLIENT", b"LIST")[1].splitlines()) > 1:
+        deadline = time.monotonic() + 10
+        while len(others := self.control.ask(b"CLIENT", b"LIST")[1].splitlines()) > 1:
+            assert time.monotonic() < deadline, f"somebody stays connected: {others}"
             time.sleep(0.001)
         self.control.ask(b"FLUSHALL")
         self.clients = [Client(self.port, protocol) for _ in range(CLIENTS)]
