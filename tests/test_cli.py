@@ -19,14 +19,14 @@ from perdure.directives import DIRECTIVES, GROUPS
 def started(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
     """The configurations a stand-in for the server was run with."""
     configs: list[Config] = []
-    server = types.ModuleType("perdure.server")
+    server = types.ModuleType("perdure.startup")
 
     def run(config: Config) -> int:
         configs.append(config)
         return 0
 
     server.__dict__["run"] = run
-    monkeypatch.setitem(sys.modules, "perdure.server", server)
+    monkeypatch.setitem(sys.modules, "perdure.startup", server)
     logger = logging.getLogger("perdure")
     monkeypatch.setattr(logger, "handlers", logger.handlers)
     monkeypatch.setattr(logger, "level", logger.level)

@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     if config.daemonize:
         go_to_background()
-    from perdure.server import run
+    from perdure.startup import run
 
     return run(config)
 

@@ -7,16 +7,12 @@ a sync is begun for the others. Only one sync is under way at a time; what is co
 from __future__ import annotations
 
 import asyncio
-import errno
 import gc
 import logging
 import os
 import signal
 import socket
-import sys
-import threading
 from collections.abc import Callable, Coroutine, Iterable
-from queue import SimpleQueue
 from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -37,7 +33,7 @@ from perdure.listeners import Listeners
 from perdure.migrations import Migrations
 from perdure.net import HELD_MAX, STRANGER_OUTPUT_MAX, Connection
 from perdure.notifications import Notifications
-from perdure.open_files import OURS, room_for
+from perdure.open_files import room_for
 from perdure.pauses import Pause
 from perdure.pubsub import PubSub
 from perdure.redaction import redacted
@@ -48,9 +44,10 @@ from perdure.scripting.running import Stage
 from perdure.scripting.scripts import Scripts
 from perdure.session import Argv, Level, Park, Session, Watched
 from perdure.slowlog import SlowLog, threshold_ns
+from perdure.syncing import SyncThread
 from perdure.tracking import Caches
 from perdure.wakeups import Wakeups
-from perdure_storage.engine import Engine, Options
+from perdure_storage.engine import Engine
 from perdure_storage.errors import CannotGoBack, Corruption, LogPoisoned, StorageError
 
 if TYPE_CHECKING:
@@ -75,49 +72,6 @@ LEAST_MEMORY: Final = 64 << 10
 SIZES_MS: Final = 5000
 QUICK_SYNC_S: Final = 0.001
 """A disk that syncs faster than this is synced on the loop; a slower one in the thread, while commands go on."""
-
-
-class SyncThread:
-    """fdatasync off the loop: blocking calls that give the interpreter lock away. One at a time."""
-
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, done: Callable[[list[File], int, OSError | None], None]
-    ) -> None:
-        self._loop = loop
-        self._done = done
-        self._ended: SimpleQueue[tuple[list[File], int, OSError | None]] = SimpleQueue()
-        self._jobs: SimpleQueue[tuple[list[File], int] | None] = SimpleQueue()
-        self.busy = False
-        self._thread = threading.Thread(target=self._work, name="log-sync", daemon=True)
-        self._thread.start()
-
-    def start(self, files: list[File], lsn: int) -> None:
-        self.busy = True
-        self._jobs.put((files, lsn))
-
-    def stop(self) -> None:
-        self._jobs.put(None)
-        self._thread.join()
-
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            files, lsn = job
-            failure: OSError | None = None
-            try:
-                for handle in files:
-                    handle.sync()
-            except OSError as error:
-                failure = error
-            self._ended.put((files, lsn, failure))
-            try:
-                self._loop.call_soon_threadsafe(self.tell)
-            except RuntimeError:
-                return  # the loop is closed: nobody waits any more
-
-    def tell(self) -> None:
-        """Say which syncs have ended. The loop calls this; so does who keeps the loop from it."""
-        while not self._ended.empty():
-            self._done(*self._ended.get())
 
 
 class Server(Hot):
@@ -1100,117 +1054,9 @@ def notify_systemd(message: bytes) -> None:
             line.sendall(message)
 
 
-def run(config: Config) -> int:
-    """Open the directory and serve until stopped; returns the exit code. Problems are one line on stderr."""
-    import uvloop
-
-    sys.setswitchinterval(5e-4)
-    room = room_for(config.maxclients)
-    if room < 1:
-        return complain(f"'ulimit -n' is too low: at least {OURS + 1} files have to be open, and one more for each client")
-    if room < config.maxclients:
-        log.warning(
-            "maxclients is %d, not %d: 'ulimit -n' allows no more open files, of which %d are the server's own",
-            room, config.maxclients, OURS,
-        )  # fmt: skip
-        config.maxclients = room
-    options = Options(
-        databases=config.databases,
-        segment_size=config.wal_segment_size,
-        lag_bytes=config.checkpoint_lag,
-        separate=True,
-    )
-    try:
-        engine = Engine.open(config.dir, options)
-    except StorageError as error:
-        return complain(str(error))
-    except OSError as error:
-        return complain(why_not_opened(config, error))
-    log.info("%s: %s", config.dir, engine.recovered)
-    try:
-        server = Server(config, engine)
-    except ConfigError as error:
-        engine.close()
-        return complain(str(error))
-    try:
-        code = uvloop.run(server.serve(announce))
-    except OSError as error:
-        server.engine.close()
-        return complain(why_not_listening(config, error))
-    except ConfigError as error:
-        server.engine.close()
-        return complain(str(error))
-    try:
-        server.engine.close()
-    except (StorageError, OSError) as error:
-        return complain(f"the shutdown was not clean, but nothing acknowledged is lost: {error}")
-    finally:
-        if config.pidfile:
-            remove_file(config.at(config.pidfile))
-    poison = server.engine.log.poison
-    log.info("%s, ready to exit, bye bye", "everything is in the tables" if poison is None else poison)
-    return code
-
-
 def can_be_let_in(clients: int) -> None:
     """`maxclients` was set. Raises ConfigError when the process may not open so many files."""
     room = room_for(clients)
     if room < clients:
         unable = "The operating system is not able to handle the specified number of clients"
         raise ConfigError("", f"{unable}, try with {room}")
-
-
-def complain(problem: str) -> int:
-    """Tell whoever started the server, on the terminal and in the log file, why it ends; returns the exit code."""
-    print(f"perdure-server: {problem}", file=sys.stderr, flush=True)
-    if any(isinstance(handler, logging.FileHandler) for handler in log.handlers):
-        log.error("%s", problem)
-    return 1
-
-
-def why_not_opened(config: Config, error: OSError) -> str:
-    hints = {
-        errno.ENOSPC: "make room on the disk and start again, nothing acknowledged is lost",
-        errno.EDQUOT: "raise the quota and start again, nothing acknowledged is lost",
-        errno.EMFILE: "raise the limit of open files (ulimit -n)",
-        errno.EROFS: "the file system is read-only, or was made so by an error: see dmesg",
-        **dict.fromkeys((errno.EACCES, errno.EPERM), "it and all in it must belong to the user that runs the server"),
-        **dict.fromkeys((errno.ENOTDIR, errno.EISDIR, errno.EEXIST), "something else is in its place: move that away"),
-    }
-    hint = hints.get(error.errno or 0, "see `perdure check`, or restore a backup")
-    where = f" ({error.filename})" if error.filename else ""
-    return f"cannot open data directory {config.dir}: {error.strerror or error}{where}; {hint}"
-
-
-def why_not_listening(config: Config, error: OSError) -> str:
-    reason = os.strerror(error.errno) if error.errno else str(error)
-    if error.filename:
-        return f"cannot listen on Unix socket {error.filename}: {error.strerror or reason}; choose another --unixsocket"
-    hint = "; stop what listens there, or choose another --port" if error.errno == 98 else ""
-    ports = " and ".join(str(port) for port in (config.port, config.tls_port) if port)
-    return f"cannot listen on {' '.join(config.bind)} port {ports}: {reason}{hint}"
-
-
-def remove_file(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError as error:
-        log.warning("%s could not be removed: %s", path, error.strerror)
-
-
-def announce(server: Server) -> None:
-    """Say where we listen."""
-    config = server.config
-    if config.pidfile:
-        try:
-            with open(config.at(config.pidfile), "w") as file:
-                file.write(f"{os.getpid()}\n")
-        except OSError as error:
-            log.warning("pidfile %s could not be written: %s", config.at(config.pidfile), error.strerror)
-    listeners = server.listeners
-    if config.port == 0 and server.port:
-        print(server.port, flush=True)
-    where = [f"port {listeners.port}"] if listeners.port else []
-    where += [f"port {listeners.tls_port} for TLS"] if listeners.tls_port else []
-    where += [config.at(config.unixsocket)] if config.unixsocket else []
-    log.info("ready on %s, appendfsync %s", ", ".join(where), config.appendfsync)
