@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from tests.commands.dialogue import play
@@ -208,12 +209,14 @@ def test_list_tells_of_what_had_arrived_together_with_it(
 ) -> None:
     other = perdure_server.connect()
     other.ask("PING")
-    os.kill(perdure_server.process.pid, signal.SIGSTOP)
+    pid = perdure_server.process.pid
+    os.kill(pid, signal.SIGSTOP)
     try:
+        until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
         perdure.send("CLIENT", "LIST")
         other.send("CLIENT", "SETNAME", "late")
     finally:
-        os.kill(perdure_server.process.pid, signal.SIGCONT)
+        os.kill(pid, signal.SIGCONT)
     assert b"name=late" in perdure.read()
     assert other.read() == b"OK"
 
