@@ -96,7 +96,6 @@ def upkeep(server: Server) -> float:
         server.update_gate()
     if len(server.wakeups):
         server.wakeups.poll(server.dataset.now)
-    server.dataset.trim_rings(1000)
     return TICK_S
 
 
@@ -206,8 +205,7 @@ def evict_keys(server: Server) -> bool:
         for _ in range(config.maxmemory_samples if rings else 0):
             db = server.random.choice(rings)
             entry = server.random.choice(db.ring)
-            alive = db.hot.get(entry.key) is entry
-            if alive and (entry.expire or not volatile):
+            if entry.expire or not volatile:
                 sample.append((db, entry))
         if not sample:
             misses += 1

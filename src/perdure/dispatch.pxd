@@ -17,6 +17,9 @@ cpdef object execute(Session session, list argv)
 @cython.locals(server=Hot, ds=Dataset, started="long long", elapsed="long long", counts=list)
 cpdef object run(Session session, Command command, list argv, again=*)
 
+@cython.locals(server=Hot)
+cpdef object run_inside(Session session, Command command, list argv)
+
 @cython.locals(server=Hot, command=Command)
 cpdef object call_inside(Session session, Run script, list argv)
 

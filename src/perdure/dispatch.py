@@ -230,7 +230,8 @@ def exec_queue(session: Session) -> bytes:
 
 def run_inside(session: Session, command: Command, argv: Argv) -> Any:
     """`run` for a command of a transaction or a script: under an LFU policy the uses of its keys are counted."""
-    if not command.first_key or not lfu.is_lfu(session.server.config.maxmemory_policy):
+    server = session.server
+    if not server.gate or not command.first_key or not lfu.is_lfu(server.config.maxmemory_policy):
         return run(session, command, argv)
     ticks = _before_use(session, command, argv)
     reply = run(session, command, argv)

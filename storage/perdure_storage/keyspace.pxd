@@ -36,6 +36,9 @@ cdef class Keyspace:
     @cython.locals(ds=Dataset)
     cpdef list change(self, Collection entry, long long weight)
     cpdef object edit(self, bytes key, kind)
+    cpdef object _enter(self, Entry entry)
+    @cython.locals(last=Entry)
+    cpdef object _leave(self, Entry entry)
     @cython.locals(found=Hash)
     cpdef Hash edit_hash(self, bytes key)
 

@@ -416,7 +416,7 @@ class Keyspace:
         ds.effects.append((EXPIRE, self.space, entry.key, expire, old))
 
     def remove(self, entry: Any) -> None:
-        """Delete a key: O(1) for the log and the tables, whatever its size. The entry is empty afterwards."""
+        """Delete a key: O(1) for the log and the tables, whatever its size."""
         self._detach(entry)
         kind = entry.kind
         if entry.id and kind == Kind.STRING:
@@ -431,8 +431,7 @@ class Keyspace:
             record = None if self.complete else self._read(key)
             if record is None:
                 return False
-            entry = self._entry(key, record._replace(size=0) if record.kind == Kind.CHUNKED else record)
-            self.used += entry.cost()
+            entry = self._admit(key, record._replace(size=0) if record.kind == Kind.CHUNKED else record)
         elif not entry.kind:
             return False
         if entry.expire and entry.expire <= self.ds.now and not self.ds.keep_expired:
@@ -471,7 +470,6 @@ class Keyspace:
             moved.touch()
             return
         moved = String(target, new_key, ds.lsn, expire, entry.id, entry.value)
-        entry.empty()
         target._insert(moved)
         if expire:
             heappush(ds.young.due, (expire, target.space, new_key))
@@ -600,10 +598,8 @@ class Keyspace:
                 if found is not None and self.find(found) is not None:
                     return found
             elif self.complete and self.ring:
-                entry = self.ring[random.randrange(len(self.ring))]
-                live: Any = self.hot.get(entry.key)
-                if live is entry and self.find(entry.key) is not None:
-                    key: bytes = entry.key
+                key: bytes = random.choice(self.ring).key
+                if self.find(key) is not None:
                     return key
             else:
                 break
@@ -617,9 +613,8 @@ class Keyspace:
         are unlike the others, and one of them is chosen with a weight that makes up for that: nearly even.
         """
         if self.ring and random.random() < len(self.hot) / max(1, self.keys):
-            entry = self.ring[random.randrange(len(self.ring))]
-            live: Any = self.hot.get(entry.key)
-            return entry.key if live is entry else None
+            key: bytes = random.choice(self.ring).key
+            return key
         drawn = [found for _ in range(DRAWS) if (found := self._descend(random)) is not None]
         if not drawn:
             return None
@@ -660,7 +655,7 @@ class Keyspace:
         ds = self.ds
         key = entry.key
         self.hot[key] = entry
-        self.ring.append(entry)
+        self._enter(entry)
         self.used += entry.cost()
         self.keys += 1
         if entry.expire:
@@ -676,12 +671,25 @@ class Keyspace:
         ds = self.ds
         key = entry.key
         self.hot[key] = Gone(ds.lsn)
+        self._leave(entry)
         ds.young.gone.append((self, key, ds.lsn))
         self.used -= entry.cost()
         self.keys -= 1
         if entry.expire:
             self.expires -= 1
         ds.counted.add(self)
+
+    def _enter(self, entry: Entry) -> None:
+        """Into the ring, which holds what `hot` holds, in the order of a clock."""
+        entry.ring_at = len(self.ring)
+        self.ring.append(entry)
+
+    def _leave(self, entry: Entry) -> None:
+        """Out of the ring: the last one takes the place."""
+        last = self.ring.pop()
+        if last is not entry:
+            self.ring[entry.ring_at] = last
+            last.ring_at = entry.ring_at
 
     def load_record(self, key: bytes) -> Any:
         """`_load` for the sweep: the chunks of a long string that is due are not read."""
@@ -706,11 +714,15 @@ class Keyspace:
             return None
         if record.kind == Kind.CHUNKED and not whole and 0 < record.expire <= ds.now:
             record = record._replace(size=0)
+        ds.loads += 1
+        return self._admit(key, record)
+
+    def _admit(self, key: bytes, record: Record) -> Any:
+        """Have in memory what the tables say of a key."""
         entry = self._entry(key, record)
         self.hot[key] = entry
-        self.ring.append(entry)
+        self._enter(entry)
         self.used += entry.cost()
-        ds.loads += 1
         return entry
 
     def _entry(self, key: bytes, record: Record) -> Any:
@@ -967,12 +979,11 @@ class Dataset:
     # -- memory --------------------------------------------------------------------------------------------------
 
     def discard(self, entry: Any) -> None:
-        """The key is gone, and its value is freed: a large one later, in slices."""
+        """A large value is freed later, in slices."""
         if isinstance(entry, Collection) and entry.size > SMALL:
             self.discarded += 1
             if entry.size > BIG:
                 self.trash.extend(entry.contents())
-        entry.empty()
 
     def free_some(self) -> bool:
         """Free a slice of what was thrown away, then of tombstones that hide nothing any more; True when there is more."""
@@ -1022,11 +1033,7 @@ class Dataset:
                 rounds -= 1
                 hand = db.hand if db.hand < len(ring) else 0
                 entry = ring[hand]
-                live: Any = db.hot.get(entry.key)
-                if live is not entry:
-                    ring[hand] = ring[-1]
-                    ring.pop()
-                elif entry in self.loading:
+                if entry in self.loading:
                     hand += 1
                 elif 0 <= self.tick - entry.tick <= KEPT_S and self._is_bulky(entry, goal):
                     if entry.lsn <= applied and entry.key not in kept:
@@ -1043,29 +1050,12 @@ class Dataset:
                     db.used -= cost
                     excess -= cost
                     self.dropped += 1
-                    ring[hand] = ring[-1]
-                    ring.pop()
+                    db._leave(entry)
                 db.hand = hand
         return excess <= 0
 
     def _is_bulky(self, entry: Any, goal: int) -> bool:
         return 0 < goal < BULKY * entry.cost() and isinstance(entry, Collection) and entry.size > BIG
-
-    def trim_rings(self, limit: int) -> None:
-        """Take dead entries out of rings that have grown past twice what lives."""
-        for db in self.databases:
-            ring, hot = db.ring, db.hot
-            if len(ring) <= 2 * len(hot) + 64:
-                continue
-            for _ in range(min(limit, len(ring))):
-                hand = db.hand if db.hand < len(ring) else 0
-                entry = ring[hand]
-                if hot.get(entry.key) is entry:
-                    hand += 1
-                else:
-                    ring[hand] = ring[-1]
-                    ring.pop()
-                db.hand = hand
 
 
 _first: Final = itemgetter(0)

@@ -241,8 +241,9 @@ def broken_pages(data: str) -> list[str]:
     """What is wrong with the structure of LMDB's file, read as bytes: a broken page must not bring this process down."""
     from lmdb import verify
 
+    check: Callable[..., list[str]] = verify.verify
     try:
-        return list(verify.verify(data, subdir=False))  # type: ignore[no-untyped-call]
+        return check(data, subdir=False)
     except (verify.VerifyError, ValueError, TypeError, IndexError, KeyError, StructError) as cause:
         return [str(cause)]
 

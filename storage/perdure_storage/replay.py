@@ -92,7 +92,8 @@ class Replay:
                 db._insert(entry)
             else:  # `here` is the record alone, as the tables have it
                 db.hot[key] = entry
-                db.ring.append(entry)
+                db._leave(here)
+                db._enter(entry)
                 db.used += entry.cost() - here.cost()
         entry.expire = expire
         entry.logged_due = due

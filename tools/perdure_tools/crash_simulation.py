@@ -275,8 +275,8 @@ class Round:
             entries = [entry for entry in db.hot.values() if entry.kind]
             cost = sum(entry.cost() for entry in entries)
             self.expect(db.used == cost, f"database {db.index} takes {cost} bytes and says {db.used}")
-            ring = {id(entry) for entry in db.ring}
-            self.expect(all(id(entry) in ring for entry in entries), f"an entry of database {db.index} is in no ring")
+            ringed = len(db.ring) == len(entries) and all(db.ring[entry.ring_at] is entry for entry in entries)
+            self.expect(ringed, f"the ring of database {db.index} is not what it has in memory")
 
     def audit(self) -> None:
         """The rows: sound in themselves, and saying at `applied_lsn` what was true then."""

@@ -133,14 +133,13 @@ def getex(db: Keyspace, args: Args) -> Reply:
         return None
     if type(entry) is not String:
         raise WrongType
-    value = entry.value
     expire = options.deadline(db.ds.now, "getex")
     if expire and expire <= db.ds.now:
         db.drop(entry)
     elif expire or (options.expiry == b"PERSIST" and entry.expire):
         db.set_expire(entry, expire)
         db.notify(GENERIC, b"expire" if expire else b"persist", args[0])
-    return value
+    return entry.value
 
 
 @COMMANDS.command("GETDEL key", WRITE | FAST, since="6.2.0", complexity="O(1)", key_flags=("RW access delete",))
@@ -151,9 +150,8 @@ def getdel(db: Keyspace, args: Args) -> Reply:
         return None
     if type(entry) is not String:
         raise WrongType
-    value = entry.value
     db.drop(entry)
-    return value
+    return entry.value
 
 
 @COMMANDS.command(

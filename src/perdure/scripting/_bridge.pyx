@@ -85,7 +85,7 @@ cdef enum:
     NO_MEMORY = 4
     COUNT_KILOBYTES = 3
     COUNT_REST = 4
-    FEW = 8
+    FEW = 8  # as SOME in sandbox.lua
 
 
 cdef object taken(lua_State* L, int index):

@@ -11,12 +11,6 @@ from typing import Any, Protocol
 
 import lupa.lua51
 
-try:
-    CDLL(lupa.lua51.__file__, mode=RTLD_GLOBAL)  # Lua's functions are in this module; now others see them there
-    from perdure.scripting import _bridge
-except (ImportError, OSError):
-    _bridge = None  # type: ignore[assignment]
-
 Serve = Callable[[list[Any]], Any]
 """Gets the arguments of a redis.call: bytes, int, float, None for what is neither string nor number. What it returns, see
 `convert`. Raises nothing."""
@@ -60,9 +54,10 @@ class PlainBridge:
 
 def connect(runtime: Any, serve: Serve) -> Bridge:
     """A bridge between a LuaRuntime and `serve`."""
-    if _bridge is not None:
-        try:
-            return _bridge.Bridge(runtime, serve)
-        except lupa.lua51.LuaError:
-            pass  # where its `package.loadlib` is of no use
-    return PlainBridge(runtime, serve)
+    try:
+        CDLL(lupa.lua51.__file__, mode=RTLD_GLOBAL)  # Lua's functions are in this module; now others see them there
+        from perdure.scripting._bridge import Bridge as CompiledBridge
+
+        return CompiledBridge(runtime, serve)
+    except (ImportError, OSError, lupa.lua51.LuaError):  # not compiled; not exported; no `package.loadlib`
+        return PlainBridge(runtime, serve)

@@ -29,10 +29,10 @@ _NAME: Final = re.compile(rb"[a-zA-Z0-9_]+").fullmatch
 class Function:
     """One function of a library."""
 
-    __slots__ = ("body", "description", "flags", "library", "name", "rules")
+    __slots__ = ("body", "description", "flags", "library_name", "name", "rules")
 
-    def __init__(self, library: bytes, registered: Any, body: Body) -> None:
-        self.library = library
+    def __init__(self, library_name: bytes, registered: Any, body: Body) -> None:
+        self.library_name = library_name
         self.name: bytes = registered[b"name"]
         self.description: bytes | None = registered[b"description"]
         self.flags: list[bytes] = list(registered[b"flags"].values())
@@ -64,8 +64,9 @@ class Libraries:
     @property
     def sandbox(self) -> Sandbox:
         if self._sandbox is None:
-            host = self.stage.host()
-            self._sandbox = Sandbox(host, for_functions=True, room=ROOM, version=VERSION, flags=FLAGS)
+            self._sandbox = Sandbox(
+                self.stage.host(), self.stage.call, for_functions=True, room=ROOM, version=VERSION, flags=FLAGS
+            )
         return self._sandbox
 
     @property
@@ -169,7 +170,7 @@ class Libraries:
         """Two functions of one name, whatever the case of its letters, cannot be. Raises ReplyError."""
         replaced = {library.name for library in libraries}
         taken = {} if flush else dict(self.functions())
-        taken = {name: function for name, function in taken.items() if function.library not in replaced}
+        taken = {name: function for name, function in taken.items() if function.library_name not in replaced}
         for library in libraries:
             for function in library.functions:
                 key = function.name.lower()

@@ -189,9 +189,8 @@ class Stage:
     # -- what scripts ask ----------------------------------------------------------------------------------------
 
     def host(self) -> dict[bytes, Any]:
-        """What sandbox.lua wraps, and `call`, which the bridge does."""
+        """The callables that sandbox.lua wraps."""
         return {
-            b"call": self.call,
             b"tick": self.tick,
             b"log": self.log,
             b"sha1hex": self.sha1hex,

@@ -17,7 +17,7 @@ from weakref import proxy
 import lupa.lua51
 
 from perdure.scripting import numbers
-from perdure.scripting.bridge import Body, connect
+from perdure.scripting.bridge import Body, Serve, connect
 from perdure.scripting.bytecode import improve
 
 log = logging.getLogger("perdure")
@@ -45,11 +45,13 @@ class BadScript(Exception):
 
 
 class Sandbox:
-    """One interpreter. `host` has the callables that scripts reach through `redis` and the libraries."""
+    """One interpreter. `host` has the callables that scripts reach through `redis` and the libraries, but for redis.call,
+    which asks `serve`."""
 
     def __init__(
         self,
         host: Mapping[bytes, Any],
+        serve: Serve,
         *,
         for_functions: bool,
         room: int,
@@ -69,14 +71,14 @@ class Sandbox:
         self._used_after = 0
         self._used_before = 0
         self.protocol = 2
-        self.bridge = bridge = connect(lua, host[b"call"])
+        self.bridge = bridge = connect(lua, serve)
         self._used: Callable[[], int] = bridge.used
         self._set_limit: Callable[[int], None] = lua.set_max_memory
         guarded = self._guarded
         parts = {b"patterns": "patterns", b"cjson": "cjson", b"cmsgpack": "cmsgpack"}
         table = lua.table_from(
             {
-                **{name: value if name == b"tick" else guarded(value) for name, value in host.items() if name != b"call"},
+                **{name: value if name == b"tick" else guarded(value) for name, value in host.items()},
                 **bridge.host,
                 b"bit": lua.table_from({name: guarded(value) for name, value in numbers.BIT.items()}),
                 b"improve": numbers.complaining(improve),

@@ -42,7 +42,9 @@ class Scripts:
     def sandbox(self) -> Sandbox:
         """Made when the first script comes: an interpreter takes a few milliseconds and half a megabyte."""
         if self._sandbox is None:
-            self._sandbox = Sandbox(self.stage.host(), for_functions=False, room=ROOM, version=VERSION)
+            self._sandbox = Sandbox(
+                self.stage.host(), self.stage.call, for_functions=False, room=ROOM, version=VERSION
+            )
         return self._sandbox
 
     @property

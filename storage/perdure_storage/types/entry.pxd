@@ -7,6 +7,7 @@ cdef class Entry:
     cdef public long long tick
     cdef public long long expire
     cdef public unsigned long long id
+    cdef public long long ring_at
 
 
 cdef class Collection(Entry):

@@ -78,9 +78,10 @@ class DefaultLimits:
 
 
 class Entry:
-    """A key in memory. `db` and `key` say where it lives; `tick` is when it was last used (LRU clock)."""
+    """A key in memory. `db` and `key` say where it lives; `tick` is when it was last used (LRU clock); `ring_at` is where
+    the ring of `db` has it."""
 
-    __slots__ = ("db", "expire", "id", "key", "lsn", "tick")
+    __slots__ = ("db", "expire", "id", "key", "lsn", "ring_at", "tick")
 
     kind: ClassVar[int] = 0
     type_name: ClassVar[str] = "none"
@@ -92,6 +93,7 @@ class Entry:
         self.tick = db.ds.tick
         self.expire = expire
         self.id = ident
+        self.ring_at = 0
 
     @property
     def due(self) -> int:
@@ -108,10 +110,6 @@ class Entry:
 
     def copy(self, target: Keyspace, key: bytes) -> None:
         """Make the same value with the same expiry at another key. REQUIRES: nothing is there; elements are loaded."""
-        raise NotImplementedError
-
-    def empty(self) -> None:
-        """Hold the value no longer, the key being gone: the ring may keep the entry for long."""
         raise NotImplementedError
 
     # -- for tools: every type says these of itself ----------------------------------------------------------------
@@ -201,9 +199,6 @@ class Collection(Entry):
         """This key changes in the open transaction. Returns the dataset, whose `effects` take what changed."""
         self.db.change(self, 0)
         return self.db.ds
-
-    def empty(self) -> None:
-        self.__init__(self.db, self.key, self.lsn, self.expire, self.id)  # type: ignore[misc]
 
     def contents(self) -> list[Any]:
         """The containers that hold the elements, to be emptied in slices after the key is gone."""

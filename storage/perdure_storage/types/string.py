@@ -64,9 +64,6 @@ class String(Entry):
         value = self.value
         target.set_string(key, value if type(value) is bytes else bytearray(value), self.expire)
 
-    def empty(self) -> None:
-        self.value = b""
-
     tables = (STRINGS,)
 
     def elements(self) -> Iterator[Element]:
