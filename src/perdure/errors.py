@@ -127,3 +127,7 @@ def invalid_expire(name: str) -> ReplyError:
 def no_group(group: bytes, key: bytes) -> ReplyError:
     """The stream `key`, or its consumer group, does not exist."""
     return ReplyError(f"NOGROUP No such consumer group '{whole(group)}' for key name '{whole(key)}'")
+
+
+def misused(container: str, word: str) -> ReplyError:
+    return ReplyError(f"ERR unknown subcommand or wrong number of arguments for '{word}'. Try {container} HELP.")

@@ -208,7 +208,7 @@ def acl_cat(ctx: Session, args: Args) -> Reply:
 def only_one(args: Args, name: str) -> None:
     """Raises ReplyError for a second argument, in the words Redis has for it."""
     if len(args) > 1:
-        raise ReplyError(f"ERR unknown subcommand or wrong number of arguments for '{name}'. Try ACL HELP.")
+        raise errors.misused("ACL", name)
 
 
 @COMMANDS.command("ACL DRYRUN username command [arg [arg ...]]", ADMIN | ANYTIME, since="7.0.0",

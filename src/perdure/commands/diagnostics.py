@@ -351,9 +351,7 @@ def debug(ctx: Session, args: Args) -> Reply:
     word = args[0].upper().decode("latin-1")
     found = DEBUG.get(word)
     if found is None or len(args) - 1 not in found[0]:
-        raise ReplyError(
-            f"ERR unknown subcommand or wrong number of arguments for '{errors.shown(args[0])}'. Try DEBUG HELP."
-        )
+        raise errors.misused("DEBUG", errors.shown(args[0]))
     return found[1](ctx, args[1:])
 
 

@@ -115,7 +115,7 @@ def function_delete(ctx: Session, args: Args) -> Reply:
 def function_flush(ctx: Session, args: Args) -> Reply:
     """Delete all libraries."""
     if len(args) > 1:
-        raise wrong_arguments("flush")
+        raise errors.misused("FUNCTION", "flush")
     if args and args[0].lower() not in (b"sync", b"async"):
         raise ReplyError("ERR FUNCTION FLUSH only supports SYNC|ASYNC option")
     ctx.server.libraries.flush()
@@ -186,7 +186,7 @@ def function_dump(ctx: Session, args: Args) -> Reply:
 def function_restore(ctx: Session, args: Args) -> Reply:
     """Make the libraries of a payload."""
     if len(args) > 2:
-        raise wrong_arguments("restore")
+        raise errors.misused("FUNCTION", "restore")
     policy = args[1].lower() if len(args) > 1 else b"append"
     if policy not in (b"flush", b"append", b"replace"):
         raise ReplyError("ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.")
@@ -204,7 +204,3 @@ def function_restore(ctx: Session, args: Args) -> Reply:
 def function_help(ctx: Session, args: Args) -> Reply:
     """List the subcommands."""
     return list(HELP)
-
-
-def wrong_arguments(word: str) -> ReplyError:
-    return ReplyError(f"ERR unknown subcommand or wrong number of arguments for '{word}'. Try FUNCTION HELP.")

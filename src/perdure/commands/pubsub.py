@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from perdure import errors
 from perdure.errors import ReplyError
 from perdure.globs import compile_glob
 from perdure.pubsub import Kind, PubSub
@@ -96,7 +97,7 @@ def _channels(kind: Kind, args: Args, subcommand: str) -> Reply:
     if not args:
         return list(kind.listeners)
     if len(args) > 1:
-        raise ReplyError(f"ERR unknown subcommand or wrong number of arguments for '{subcommand}'. Try PUBSUB HELP.")
+        raise errors.misused("PUBSUB", subcommand)
     return [*filter(compile_glob(args[0]), kind.listeners)]
 
 

@@ -1,7 +1,4 @@
-"""Streams: XADD, XREAD, consumer groups with XREADGROUP, XACK, XCLAIM, and what XINFO tells of them.
-
-Ids are integers inside (`types/stream.py`). A group has the entries that it was given pending until they are
-acknowledged; they are in the tables and the log, so that no crash loses one.
+"""Streams: XADD, XRANGE, XREAD and XREADGROUP, and what XINFO tells of them. Consumer groups are in `groups`.
 
 When a consumer asked for entries and there were none, that is remembered in memory only: its idle time may be longer
 after a restart.
@@ -15,11 +12,12 @@ from itertools import islice
 from typing import Final
 
 from perdure import errors
-from perdure.args import INT_MAX, Words, integer, to_integer, unsigned
+from perdure.args import INT_MAX, Words, integer, to_integer
 from perdure.errors import ReplyError, whole
 from perdure.registry import BLOCKING, DENYOOM, FAST, LOADING, READ, RECORD_ONLY, STALE, WRITE, Args, Family
 from perdure.resp import NULL_ARRAY, Reply, Rows
 from perdure.session import Park
+from perdure.stream_ids import id_text, parse_id, parse_ids, parse_interval
 from perdure_storage.events import STREAM
 from perdure_storage.keyspace import Keyspace
 from perdure_storage.types.entry import Kind
@@ -28,55 +26,15 @@ from perdure_storage.types.stream import MASK, MAX_ID, Fields, Stream
 
 COMMANDS = Family("stream")
 
-# -- ids -----------------------------------------------------------------------------------------------------------
-
-MAX_ID_TEXT: Final = 127
 FOREVER_MS: Final = 1 << 50
 """Nobody waits that long."""
 BLOCKED_COUNT: Final = 1000
 """How many entries a client gets that had to wait, when it did not say."""
-ATTEMPTS: Final = 10
-"""XAUTOCLAIM looks at so many pending entries for each one that it may claim."""
-
-
-def _id(raw: bytes, seq: int = 0) -> int:
-    """`ms-seq`, or `ms` alone, which gets this `seq`."""
-    if len(raw) > MAX_ID_TEXT:
-        raise errors.bad_stream_id()
-    ms, dash, rest = raw.partition(b"-")
-    low = unsigned(rest, errors.bad_stream_id) if dash else seq
-    return unsigned(ms, errors.bad_stream_id) << 64 | low
-
-
-def _ids(raws: Args) -> list[int]:
-    return [_id(raw) for raw in raws]
-
-
-def _text(ident: int) -> bytes:
-    return b"%d-%d" % (ident >> 64, ident & MASK)
-
-
-def _edge(raw: bytes, seq: int, inwards: int, which: str) -> int:
-    """One end of a range, where `-` and `+` are the ends of everything, and `(` leaves the id itself out."""
-    if raw == b"-":
-        return 0
-    if raw == b"+":
-        return MAX_ID
-    if len(raw) < 2 or raw[:1] != b"(":
-        return _id(raw, seq)
-    ident = _id(raw[1:], seq) + inwards
-    if not 0 <= ident <= MAX_ID:
-        raise ReplyError(f"ERR invalid {which} ID for the interval")
-    return ident
-
-
-def _interval(start: bytes, end: bytes) -> tuple[int, int]:
-    return _edge(start, 0, 1, "start"), _edge(end, MASK, -1, "end")
 
 
 def _rows(entries: Sequence[tuple[int, Fields]]) -> list[Reply]:
     """Entries as every command returns them."""
-    return [(_text(ident), fields) for ident, fields in entries]
+    return [(id_text(ident), fields) for ident, fields in entries]
 
 
 # -- adding and trimming -------------------------------------------------------------------------------------------
@@ -134,15 +92,15 @@ class _Options:
             if self.maxlen < 0:
                 raise ReplyError("ERR The MAXLEN argument must be >= 0.")
         else:
-            self.minid = _id(args[at])
+            self.minid = parse_id(args[at])
         self.at = at + 1
 
     def read_id(self, raw: bytes) -> None:
         """Not `*`."""
         if raw.endswith(b"-*"):
-            self.id, self.seq = _id(raw[:-2]) if b"-" not in raw[:-2] else _id(raw), None
+            self.id, self.seq = parse_id(raw[:-2]) if b"-" not in raw[:-2] else parse_id(raw), None
         else:
-            self.id = _id(raw)
+            self.id = parse_id(raw)
 
     @property
     def trims(self) -> bool:
@@ -208,7 +166,7 @@ def xadd(db: Keyspace, args: Args) -> Reply:
         db.notify(STREAM, b"xadd", args[0])
     if options is not None and options.trims and options.trim(stream):
         db.notify(STREAM, b"xtrim", args[0])
-    return _text(ident)
+    return id_text(ident)
 
 
 def _next_id(last: int, given: int | None, seq: int | None, now: int) -> int:
@@ -256,7 +214,7 @@ def xdel(db: Keyspace, args: Args) -> Reply:
     stream = db.find_collection(args[0], Stream)
     if stream is None:
         return 0
-    gone = stream.delete(_ids(args[1:]))
+    gone = stream.delete(parse_ids(args[1:]))
     if gone:
         db.notify(STREAM, b"xdel", args[0])
     return gone
@@ -272,7 +230,7 @@ def xdel(db: Keyspace, args: Args) -> Reply:
 )
 def xsetid(db: Keyspace, args: Args) -> Reply:
     """Say what the last id of a stream was."""
-    last = _id(args[1])
+    last = parse_id(args[1])
     added, deleted = UNKNOWN, 0
     for word in (words := Words(args, 2)):
         if word == b"ENTRIESADDED" and words.at < len(args):
@@ -280,7 +238,7 @@ def xsetid(db: Keyspace, args: Args) -> Reply:
             if added < 0:
                 raise ReplyError("ERR entries_added must be positive")
         elif word == b"MAXDELETEDID" and words.at < len(args):
-            deleted = _id(words.take())
+            deleted = parse_id(words.take())
             if last < deleted:
                 raise ReplyError("ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id")
         else:
@@ -333,7 +291,7 @@ def xrevrange(db: Keyspace, args: Args) -> Reply:
 
 
 def _range(db: Keyspace, args: Args, start: bytes, end: bytes, *, back: bool) -> Reply:
-    low, high = _interval(start, end)
+    low, high = parse_interval(start, end)
     count = MAX_ID
     for word in (words := Words(args, 3)):
         if word != b"COUNT":
@@ -412,7 +370,7 @@ class _Reading:
     def _delivered(self, stream: Stream, after: int | None) -> list[Reply] | None:
         assert self.group is not None
         group, now = stream.groups[self.group], stream.db.ds.now
-        consumer = _consumer(stream, group, self.consumer, now)
+        consumer = stream.consumer_for(group, self.consumer, now)
         if after is not None:
             return self._history(stream, group, consumer, after)
         claimed = self._claimed(stream, group, consumer) if self.claim_ms >= 0 else []
@@ -426,7 +384,7 @@ class _Reading:
         stream.set_consumer(group, consumer, now, consumer.active if self.noack and not claimed else now)
         if self.claim_ms < 0:
             return _rows(entries)
-        return [*claimed, *((_text(ident), fields, 0, 0) for ident, fields in entries)]
+        return [*claimed, *((id_text(ident), fields, 0, 0) for ident, fields in entries)]
 
     def _claimed(self, stream: Stream, group: Group, consumer: Consumer) -> list[Reply]:
         """What has been pending for long, the longest first, and is the consumer's from now on: entries with how long, and
@@ -443,7 +401,7 @@ class _Reading:
                 self.due = min(self.due or due, due)
                 break
             count = group.pending[ident].count
-            rows.append((_text(ident), fields, max(0, now - delivered), count))
+            rows.append((id_text(ident), fields, max(0, now - delivered), count))
             items.append((ident, now, min(count + 1, INT_MAX)))
             if len(rows) == self.count:
                 break
@@ -458,9 +416,9 @@ class _Reading:
         for ident, item in group.between(after + 1, MAX_ID, consumer):
             fields = stream.get(ident)
             if fields is None:
-                rows.append((_text(ident), NULL_ARRAY))
+                rows.append((id_text(ident), NULL_ARRAY))
             else:
-                rows.append((_text(ident), fields))
+                rows.append((id_text(ident), fields))
                 again.append((ident, now, min(item.count + 1, INT_MAX)))
             if len(rows) == self.count:
                 break
@@ -472,16 +430,6 @@ class _Reading:
 
 def _has_come(db: Keyspace, due: int) -> bool:
     return db.ds.now >= due
-
-
-def _consumer(stream: Stream, group: Group, name: bytes, now: int) -> Consumer:
-    """The consumer, made if need be, seen now."""
-    consumer = group.consumers.get(name)
-    if consumer is None:
-        stream.db.notify(STREAM, b"xgroup-createconsumer", stream.key)
-        return stream.create_consumer(group, name, now)
-    consumer.polled = now
-    return consumer
 
 
 def _reading(db: Keyspace, args: Args, *, grouped: bool) -> _Reading:
@@ -548,7 +496,7 @@ def _after(stream: Stream | None, raw: bytes) -> int:
         raise ReplyError(
             "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option."
         )
-    return _id(raw)
+    return parse_id(raw)
 
 
 def _after_of_group(stream: Stream | None, raw: bytes, key: bytes, asked: _Reading) -> int | None:
@@ -566,7 +514,7 @@ def _after_of_group(stream: Stream | None, raw: bytes, key: bytes, asked: _Readi
         )
     if raw == b">":
         return None
-    ident = _id(raw)
+    ident = parse_id(raw)
     return ident if ident < MAX_ID else None
 
 
@@ -600,406 +548,6 @@ def xreadgroup(db: Keyspace, args: Args) -> Reply | Park:
     return _reading(db, args, grouped=True)(db)
 
 
-# -- groups --------------------------------------------------------------------------------------------------------
-
-NO_KEY: Final = (
-    "ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use the MKSTREAM option "
-    "to create an empty stream automatically."
-)
-
-
-def _misused(container: str, word: str) -> ReplyError:
-    return ReplyError(f"ERR unknown subcommand or wrong number of arguments for '{word}'. Try {container} HELP.")
-
-
-def _group_stream(db: Keyspace, key: bytes) -> Stream:
-    stream = db.find_collection(key, Stream)
-    if stream is None:
-        raise ReplyError(NO_KEY)
-    return stream
-
-
-def _group_options(args: Args, word: str, *, mkstream: bool) -> tuple[bool, int]:
-    """(MKSTREAM given, ENTRIESREAD or UNKNOWN) from args[3] on."""
-    make, read = False, UNKNOWN
-    for option in (words := Words(args, 3)):
-        if mkstream and option == b"MKSTREAM":
-            make = True
-        elif option == b"ENTRIESREAD" and words.at < len(args):
-            read = integer(words.take())
-            if read < 0 and read != UNKNOWN:
-                raise ReplyError("ERR value for ENTRIESREAD must be positive or -1")
-        else:
-            raise _misused("XGROUP", word)
-    return make, read
-
-
-@COMMANDS.command(
-    "XGROUP CREATE key group <id | $> [MKSTREAM] [ENTRIESREAD entries-read]",
-    WRITE | DENYOOM,
-    since="5.0.0",
-    complexity="O(1)",
-    key_flags=("RW insert",),
-    history=(("7.0.0", "Added the `entries_read` named argument."),),
-)
-def xgroup_create(db: Keyspace, args: Args) -> Reply:
-    """Make a consumer group that begins behind an id; `$` is the last one."""
-    key, name, raw = args[:3]
-    make, read = _group_options(args, "CREATE", mkstream=True)
-    stream = db.find_collection(key, Stream) if make else _group_stream(db, key)
-    if len(args) > 6:
-        raise _misused("XGROUP", "CREATE")
-    if raw == b"$":
-        last = stream.last if stream is not None else 0
-    else:
-        last = _id(raw)
-    if stream is None:
-        stream = db.create(Stream, key)
-        stream.set_state(0, 0, 0)
-    elif name in stream.groups:
-        raise errors.busy_group()
-    stream.create_group(name, last, read)
-    db.notify(STREAM, b"xgroup-create", key)
-    return "OK"
-
-
-@COMMANDS.command(
-    "XGROUP SETID key group <id | $> [ENTRIESREAD entries-read]",
-    WRITE,
-    since="5.0.0",
-    complexity="O(1)",
-    key_flags=("RW update",),
-    history=(("7.0.0", "Added the optional `entries_read` argument."),),
-)
-def xgroup_setid(db: Keyspace, args: Args) -> Reply:
-    """Let a group go on behind another id."""
-    _, read = _group_options(args, "SETID", mkstream=False)
-    stream, group = _stream_and_group(db, args)
-    if len(args) > 5:
-        raise _misused("XGROUP", "SETID")
-    if args[2] == b"$":
-        last = stream.last
-    else:
-        last = {b"-": 0, b"+": MAX_ID}[args[2]] if args[2] in (b"-", b"+") else _id(args[2])
-    stream.set_group(group, last, read)
-    db.notify(STREAM, b"xgroup-setid", args[0])
-    return "OK"
-
-
-def _stream_and_group(db: Keyspace, args: Args) -> tuple[Stream, Group]:
-    stream = _group_stream(db, args[0])
-    group = stream.groups.get(args[1])
-    if group is None:
-        raise errors.no_group(args[1], args[0])
-    return stream, group
-
-
-@COMMANDS.command(
-    "XGROUP DESTROY key group",
-    WRITE,
-    since="5.0.0",
-    complexity="O(N), N being the entries that are pending in the group",
-    key_flags=("RW delete",),
-)
-def xgroup_destroy(db: Keyspace, args: Args) -> Reply:
-    """Remove a consumer group; returns 1 if there was one."""
-    stream = _group_stream(db, args[0])
-    group = stream.groups.get(args[1])
-    if group is None:
-        return 0
-    stream.destroy_group(group)
-    db.notify(STREAM, b"xgroup-destroy", args[0])
-    return 1
-
-
-@COMMANDS.command(
-    "XGROUP CREATECONSUMER key group consumer",
-    WRITE | DENYOOM,
-    since="6.2.0",
-    complexity="O(1)",
-    key_flags=("RW insert",),
-)
-def xgroup_createconsumer(db: Keyspace, args: Args) -> Reply:
-    """Make a consumer; returns 0 if it was there."""
-    stream, group = _stream_and_group(db, args)
-    if args[2] in group.consumers:
-        return 0
-    stream.create_consumer(group, args[2], db.ds.now)
-    db.notify(STREAM, b"xgroup-createconsumer", args[0])
-    return 1
-
-
-@COMMANDS.command(
-    "XGROUP DELCONSUMER key group consumer",
-    WRITE,
-    since="5.0.0",
-    complexity="O(N), N being the entries that are pending for the consumer",
-    key_flags=("RW delete",),
-)
-def xgroup_delconsumer(db: Keyspace, args: Args) -> Reply:
-    """Remove a consumer; returns how many entries were pending for it."""
-    stream, group = _stream_and_group(db, args)
-    consumer = group.consumers.get(args[2])
-    if consumer is None:
-        return 0
-    pending = stream.delete_consumer(group, consumer)
-    db.notify(STREAM, b"xgroup-delconsumer", args[0])
-    return pending
-
-
-@COMMANDS.command("XGROUP HELP", LOADING | STALE, since="5.0.0", complexity="O(1)")
-def xgroup_help(db: Keyspace, args: Args) -> Reply:
-    """Return what XGROUP can do."""
-    return [
-        "XGROUP <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-        "CREATE <key> <group> <id|$> [MKSTREAM] [ENTRIESREAD <count>]",
-        "    Make a group that reads what comes behind the id; with MKSTREAM the stream too.",
-        "CREATECONSUMER <key> <group> <consumer>",
-        "    Make a consumer. Reading makes it as well.",
-        "DELCONSUMER <key> <group> <consumer>",
-        "    Remove a consumer, with what is pending for it.",
-        "DESTROY <key> <group>",
-        "    Remove a group, with its consumers.",
-        "SETID <key> <group> <id|$> [ENTRIESREAD <count>]",
-        "    Let a group go on behind the id.",
-        "HELP",
-        "    Return this text.",
-    ]
-
-
-# -- what is pending -----------------------------------------------------------------------------------------------
-
-
-def _find_group(db: Keyspace, args: Args, *, reading: bool = False) -> tuple[Stream, Group]:
-    stream = db.collection(args[0], Stream) if reading else db.find_collection(args[0], Stream)
-    group = stream.groups.get(args[1]) if stream is not None else None
-    if stream is None or group is None:
-        raise ReplyError(f"NOGROUP No such key '{whole(args[0])}' or consumer group '{whole(args[1])}'")
-    return stream, group
-
-
-@COMMANDS.command(
-    "XACK key group id [id ...]",
-    WRITE | FAST,
-    since="5.0.0",
-    complexity="O(log N) for each entry",
-    key_flags=("RW update",),
-)
-def xack(db: Keyspace, args: Args) -> Reply:
-    """Acknowledge entries: they are pending no more. Returns how many were."""
-    stream = db.find_collection(args[0], Stream)
-    group = stream.groups.get(args[1]) if stream is not None else None
-    if stream is None or group is None:
-        return 0
-    return stream.settle_pending(group, _ids(args[2:]))
-
-
-@COMMANDS.command(
-    "XPENDING key group [[IDLE min-idle-time] start end count [consumer]]",
-    READ,
-    since="5.0.0",
-    complexity="O(log N + M), M being the entries returned, or those passed over by IDLE",
-    tips="nondeterministic_output",
-    history=(("6.2.0", "Added the `IDLE` option and exclusive range intervals."),),
-)
-def xpending(db: Keyspace, args: Args) -> Reply:
-    """Return what is pending in a group: how much, or which entries."""
-    if len(args) == 2:
-        return _pending_summary(_find_group(db, args, reading=True)[1])
-    if not 5 <= len(args) <= 8:
-        raise errors.syntax()
-    at, idle = 2, 0
-    if args[2].upper() == b"IDLE":
-        idle = integer(args[3])
-        if len(args) < 7:
-            raise errors.syntax()
-        at = 4
-    count = max(0, integer(args[at + 2]))
-    low, high = _interval(args[at], args[at + 1])
-    _, group = _find_group(db, args, reading=True)
-    consumer = None
-    if len(args) > at + 3:
-        consumer = group.consumers.get(args[at + 3])
-        if consumer is None:
-            return []
-    now, rows = db.ds.now, list[Reply]()
-    for ident, item in group.between(low, high, consumer) if count else ():
-        elapsed = now - item.delivered
-        if idle and elapsed < idle:
-            continue
-        rows.append((_text(ident), item.consumer.name, max(0, elapsed), item.count))
-        if len(rows) == count:
-            break
-    return rows
-
-
-def _pending_summary(group: Group) -> Reply:
-    order = group.order
-    if not order:
-        return [0, None, None, NULL_ARRAY]
-    busy = [(each.name, b"%d" % len(each.order)) for each in group.sorted_consumers() if each.order]
-    return [len(order), _text(order[0]), _text(order[-1]), busy]
-
-
-class _Claim:
-    """XCLAIM's options."""
-
-    __slots__ = ("count", "delivered", "force", "idents", "justid", "last")
-
-    def __init__(self, args: Args, now: int) -> None:
-        self.idents: list[int] = []
-        at = 4
-        while at < len(args) and (ident := _maybe_id(args[at])) is not None:
-            self.idents.append(ident)
-            at += 1
-        self.force = self.justid = False
-        self.last = 0
-        self.count: int | None = None
-        delivered = -1
-        for word in (words := Words(args, at)):
-            more = words.at < len(args)
-            if word == b"FORCE":
-                self.force = True
-            elif word == b"JUSTID":
-                self.justid = True
-            elif word in (b"IDLE", b"TIME") and more:
-                delivered = _claim_number(words.take(), word.decode())
-                if word == b"IDLE":
-                    delivered = now - delivered
-            elif word == b"RETRYCOUNT" and more:
-                count = _claim_number(words.take(), "RETRYCOUNT")
-                self.count = count if count >= 0 else None
-            elif word == b"LASTID" and more:
-                self.last = _id(words.take())
-            else:
-                raise ReplyError(f"ERR Unrecognized XCLAIM option '{whole(args[words.at - 1])}'")
-        self.delivered = delivered if 0 <= delivered <= now else now
-
-
-def _maybe_id(raw: bytes) -> int | None:
-    try:
-        return _id(raw)
-    except ReplyError:
-        return None
-
-
-def _claim_number(raw: bytes, word: str) -> int:
-    number = to_integer(raw)
-    if number is None:
-        raise ReplyError(f"ERR Invalid {word} option argument for XCLAIM")
-    return number
-
-
-def _min_idle(raw: bytes, command: str) -> int:
-    idle = to_integer(raw)
-    if idle is None:
-        raise ReplyError(f"ERR Invalid min-idle-time argument for {command}")
-    return max(0, idle)
-
-
-@COMMANDS.command(
-    "XCLAIM key group consumer min-idle-time id [id ...] [IDLE ms] [TIME unix-time-milliseconds] [RETRYCOUNT count]"
-    " [FORCE] [JUSTID] [LASTID lastid]",
-    WRITE | FAST,
-    since="5.0.0",
-    complexity="O(log N) for each entry",
-    key_flags=("RW update",),
-    tips="nondeterministic_output",
-)
-def xclaim(db: Keyspace, args: Args) -> Reply:
-    """Make entries that are pending for too long those of another consumer, and return them."""
-    stream, group = _find_group(db, args)
-    min_idle, now = _min_idle(args[3], "XCLAIM"), db.ds.now
-    asked = _Claim(args, now)
-    if asked.last > group.last:
-        stream.set_group(group, asked.last, group.read)
-    rows: list[Reply] = []
-    claimed: dict[int, int] = {}
-    lost: list[int] = []
-    for ident in asked.idents:
-        fields, item = stream.get(ident), group.pending.get(ident)
-        if fields is None:
-            lost.append(ident)
-            continue
-        if ident in claimed:
-            if min_idle and now - asked.delivered < min_idle:
-                continue
-            count = claimed[ident]
-        elif item is not None:
-            if min_idle and now - item.delivered < min_idle:
-                continue
-            count = item.count
-        elif asked.force:
-            count = 1
-        else:
-            continue
-        if asked.count is not None:
-            count = asked.count
-        elif not asked.justid:
-            count = min(count + 1, INT_MAX)
-        claimed[ident] = count
-        rows.append(_text(ident) if asked.justid else (_text(ident), fields))
-    stream.settle_pending(group, lost)
-    _hand_over(stream, group, args[2], [(ident, asked.delivered, count) for ident, count in claimed.items()])
-    return rows
-
-
-def _hand_over(stream: Stream, group: Group, name: bytes, items: list[tuple[int, int, int]]) -> None:
-    """(id, delivered, count) become pending for the consumer `name`, which is made and seen also without any."""
-    now = stream.db.ds.now
-    consumer = _consumer(stream, group, name, now)
-    if items:
-        stream.put_pending(group, consumer, items)
-        stream.set_consumer(group, consumer, now, now)
-
-
-@COMMANDS.command(
-    "XAUTOCLAIM key group consumer min-idle-time start [COUNT count] [JUSTID]",
-    WRITE | FAST,
-    since="6.2.0",
-    complexity="O(1) if COUNT is small",
-    key_flags=("RW delete",),
-    tips="nondeterministic_output",
-    history=(("7.0.0", "Added an element to the reply array, the ids of deleted entries that were pending"),),
-)
-def xautoclaim(db: Keyspace, args: Args) -> Reply:
-    """Claim what is pending for too long, from an id on; returns where to go on, entries, and ids that are no more."""
-    min_idle = _min_idle(args[3], "XAUTOCLAIM")
-    start = _edge(args[4], 0, 1, "start")
-    left, justid = 100, False
-    for word in (words := Words(args, 5)):
-        if word == b"COUNT" and words.at < len(args):
-            left = to_integer(words.take()) or 0
-            if not 1 <= left <= INT_MAX // 16:
-                raise ReplyError("ERR COUNT must be > 0")
-        elif word == b"JUSTID":
-            justid = True
-        else:
-            raise errors.syntax()
-    stream, group = _find_group(db, args)
-    attempts, now, cursor = ATTEMPTS * left, db.ds.now, 0
-    rows: list[Reply] = []
-    claimed: list[tuple[int, int, int]] = []
-    lost: list[int] = []
-    for ident, item in group.between(start, MAX_ID):
-        if not attempts or not left:
-            cursor = ident
-            break
-        attempts -= 1
-        fields = stream.get(ident)
-        if fields is None:
-            lost.append(ident)
-        elif min_idle and now - item.delivered < min_idle:
-            continue
-        else:
-            claimed.append((ident, now, item.count if justid else min(item.count + 1, INT_MAX)))
-            rows.append(_text(ident) if justid else (_text(ident), fields))
-        left -= 1
-    stream.settle_pending(group, lost)
-    _hand_over(stream, group, args[2], claimed)
-    return [_text(cursor), rows, [_text(ident) for ident in lost]]
-
-
 # -- removing with regard to groups --------------------------------------------------------------------------------
 
 REFERENCES: Final = (b"KEEPREF", b"DELREF", b"ACKED")
@@ -1017,7 +565,7 @@ def _reference_options(args: Args, at: int) -> tuple[bytes, list[int]]:
                 raise ReplyError("ERR Number of IDs must be a positive integer")
             if count > len(args) - words.at:
                 raise ReplyError("ERR The `numids` parameter must match the number of arguments")
-            idents = _ids(words.take_many(count))
+            idents = parse_ids(words.take_many(count))
         else:
             raise errors.syntax()
     if not idents:
@@ -1112,7 +660,7 @@ def xinfo_stream(db: Keyspace, args: Args) -> Reply:
     count = 10
     if full:
         if len(args) not in (2, 4) or args[1].upper() != b"FULL" or (len(args) == 4 and args[2].upper() != b"COUNT"):
-            raise _misused("XINFO", "STREAM")
+            raise errors.misused("XINFO", "STREAM")
         if len(args) == 4:
             count = integer(args[3])
             count = 10 if count < 0 else count or MAX_ID
@@ -1120,10 +668,10 @@ def xinfo_stream(db: Keyspace, args: Args) -> Reply:
         b"length": stream.size,
         b"radix-tree-keys": len(stream.nodes),
         b"radix-tree-nodes": len(stream.nodes) + 1,
-        b"last-generated-id": _text(stream.last),
-        b"max-deleted-entry-id": _text(stream.deleted),
+        b"last-generated-id": id_text(stream.last),
+        b"max-deleted-entry-id": id_text(stream.deleted),
         b"entries-added": stream.added,
-        b"recorded-first-entry-id": _text(stream.first),
+        b"recorded-first-entry-id": id_text(stream.first),
     }
     if full:
         told[b"entries"] = _rows(stream.between(0, MAX_ID, count))
@@ -1151,12 +699,12 @@ def _whole_group(stream: Stream, group: Group, count: int) -> dict[bytes, Reply]
     """A group in XINFO STREAM FULL."""
     return {
         b"name": group.name,
-        b"last-delivered-id": _text(group.last),
+        b"last-delivered-id": id_text(group.last),
         b"entries-read": _read(group),
         b"lag": stream.lag(group),
         b"pel-count": len(group.pending),
         b"pending": [
-            (_text(ident), item.consumer.name, item.delivered, item.count)
+            (id_text(ident), item.consumer.name, item.delivered, item.count)
             for ident, item in _first(group, None, count)
         ],
         b"consumers": [
@@ -1166,7 +714,7 @@ def _whole_group(stream: Stream, group: Group, count: int) -> dict[bytes, Reply]
                 b"active-time": consumer.active or NEVER,
                 b"pel-count": len(consumer.order),
                 b"pending": [
-                    (_text(ident), item.delivered, item.count) for ident, item in _first(group, consumer, count)
+                    (id_text(ident), item.delivered, item.count) for ident, item in _first(group, consumer, count)
                 ],
             }
             for consumer in group.sorted_consumers()
@@ -1191,7 +739,7 @@ def xinfo_groups(db: Keyspace, args: Args) -> Reply:
             b"name": name,
             b"consumers": len(group.consumers),
             b"pending": len(group.pending),
-            b"last-delivered-id": _text(group.last),
+            b"last-delivered-id": id_text(group.last),
             b"entries-read": _read(group),
             b"lag": stream.lag(group),
         }

@@ -40,6 +40,7 @@ from perdure_storage.effects import (
     STREAM_SET,
 )
 from perdure_storage.errors import Corruption
+from perdure_storage.events import STREAM
 from perdure_storage.tables import GROUPS, STREAMS, Rows, Snapshot, Table
 from perdure_storage.types.entry import Collection, Element, Kind, LoadSteps
 from perdure_storage.types.group import CONSUMER_COST, GROUP_COST, PENDING_COST, UNKNOWN, Consumer, Group, Pending
@@ -371,6 +372,15 @@ class Stream(Collection):
         del self.groups[group.name]
         self.grow(-GROUP_COST - len(group.name))
         self.touch().effects.append((GROUP_DEL, self.id, group.number))
+
+    def consumer_for(self, group: Group, name: bytes, now: int) -> Consumer:
+        """The consumer of this name, made if need be, seen now."""
+        consumer = group.consumers.get(name)
+        if consumer is None:
+            self.db.notify(STREAM, b"xgroup-createconsumer", self.key)
+            return self.create_consumer(group, name, now)
+        consumer.polled = now
+        return consumer
 
     def create_consumer(self, group: Group, name: bytes, seen: int, active: int = 0, number: int = 0) -> Consumer:
         """REQUIRES: there is none of this name."""
