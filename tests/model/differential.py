@@ -18,8 +18,8 @@ memory). After the steps, `PROBES` read every key. A failing list is cut down to
 * `wild(names, words)`: any of these commands with any words in any number: finds errors told in another order.
 * `KEY` draws from few keys, so that commands meet. Some of them hold other types (`PRELUDE`), for WRONGTYPE.
 * Times: `SECONDS` and the like are far in the future or in the past, never near: nothing expires during a run.
-* `SAME[name]` compares where equal is too much to ask: `within(2000)` for times, `any_order` for sets, `random_choice`
-  where only the shape can be told.
+* `SAME[name]` compares where equal is too much to ask: `any_order` for sets, `random_choice` where only the shape can be
+  told; `TIMES` are compared as times.
 * `steps` puts the commands into transactions and scripts as well, where each reply is compared as it would be outside.
 * `mostly("hash")` are keys that mostly hold what the family works on; `mainly` and `rarely` weigh strategies. A command that
   is nearly always refused tells nothing: `test_no_command_is_nearly_always_refused`.
@@ -30,8 +30,10 @@ The number of examples is PERDURE_EXAMPLES, or 100.
 
 from __future__ import annotations
 
+import operator
 import os
 import socket
+import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha1
@@ -63,6 +65,7 @@ Reply = tuple[str, Any]
 
 EXAMPLES: Final = 100
 """How many a test tries unless told otherwise by PERDURE_EXAMPLES."""
+SHRINKING: Final = 40
 ROUND: Final = 10
 """After ten examples hypothesis makes five variations of each, mostly with the same commands, and it remembers all it
 has tried. A long search is many short ones: all examples are new."""
@@ -360,7 +363,7 @@ PRELUDE: Final[list[Argv]] = list(OTHER_TYPES.values())
 Judge = Callable[[Reply, Reply], bool]
 
 
-def within(tolerance: int) -> Judge:
+def within(tolerance: float) -> Judge:
     """Numbers that differ by no more than that: times. -1 and -2 have their meanings."""
 
     def judge(expected: Reply, found: Reply) -> bool:
@@ -396,13 +399,19 @@ def random_choice(expected: Reply, found: Reply) -> bool:
     return expected[0] == found[0] and (expected[1] is None) == (found[1] is None)
 
 
-SAME: Final[dict[str, Judge]] = {
-    "ttl": within(2),
-    "pttl": within(2000),
-    "expiretime": within(2),
-    "pexpiretime": within(2000),
-}
+SAME: Final[dict[str, Judge]] = {}
 """By command in lower case: how to compare where `==` does not do."""
+TIMES: Final = {"ttl": 1, "expiretime": 1, "pttl": 1000, "pexpiretime": 1000}
+"""Commands that reply times, and what a second is in their unit. Redis-server runs a program at once, we may start anew
+in the middle of it: times may differ by as much as the run took, and by two seconds for two clocks that round.
+"""
+
+
+def judge_of(name: str, seconds: float) -> Judge:
+    """How to compare replies of this command that were given within so many seconds."""
+    if name in TIMES:
+        return within(TIMES[name] * (2 + seconds))
+    return SAME.get(name, operator.eq)
 
 
 Step = Argv | str
@@ -634,6 +643,7 @@ def difference(redis: Remote, perdure: Perdure, program: Program, families: Sequ
     whole = Program(step for step in whole if isinstance(step, str) or perdure.knows(step[0]))
     requests = [*commands_of(whole)]
     version = b"%d" % protocol
+    began = time.monotonic()
     expected = iter(redis.ask_all([(b"RESET",), (b"FLUSHALL",), (b"HELLO", version), *requests])[3:])
     at, connection = 0, Connection()
     try:
@@ -646,8 +656,8 @@ def difference(redis: Remote, perdure: Perdure, program: Program, families: Sequ
                 continue
             found, wanted = perdure.ask(*step), next(expected)
             for argv, theirs, ours in connection.parts(step, wanted, found):
-                judge = SAME.get(argv[0].lower().decode("latin-1"))
-                if ours == theirs or (judge is not None and judge(theirs, ours)):
+                judge = judge_of(argv[0].lower().decode("latin-1"), time.monotonic() - began)
+                if ours == theirs or judge(theirs, ours):
                     continue
                 if any(known.covers(argv, theirs, ours) and known.prepared(whole[:at], connection) for known in KNOWN):
                     return ""  # what follows may differ because of it
@@ -663,12 +673,13 @@ def difference(redis: Remote, perdure: Perdure, program: Program, families: Sequ
 def smallest(program: Program, fails: Callable[[Program], bool]) -> Program:
     """What is left of a failing program without the steps that it fails without, long runs of them tried first.
 
-    Hypothesis would also make arguments smaller, but takes minutes, and leaves steps behind.
+    Hypothesis would also make arguments smaller, but takes minutes, and leaves steps behind. After SHRINKING seconds
+    the program is told as it is: a test that is ended for its time tells nothing.
     """
-    size = len(program)
+    size, enough = len(program), time.monotonic() + SHRINKING
     while size := size // 2:
         at = 0
-        while at < len(program):
+        while at < len(program) and time.monotonic() < enough:
             shorter = Program(program[:at] + program[at + size :])
             if fails(shorter):
                 program = shorter
