@@ -259,7 +259,7 @@ GROUPS: Final[tuple[Group, ...]] = (
         "Scripts",
         (
             D("busy-reply-threshold", LONG, "5000", "Milliseconds after which a script makes others see BUSY",
-              aliases=("lua-time-limit",), later=True),
+              aliases=("lua-time-limit",)),
         ),
     ),
     Group(
