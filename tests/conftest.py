@@ -14,6 +14,11 @@ from shutil import which
 from typing import Any, BinaryIO
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("repeat", derandomize=True)
+if os.environ.get("PERDURE_SEED"):
+    settings.load_profile("repeat")
 
 
 class RealRedis:

@@ -1,6 +1,6 @@
 """Scripts that nobody would write, against a server: it must not end, hang, leak, or say that it met an error of its own.
 
-PERDURE_FUZZ_SECONDS is how long (5); `make fuzz` takes ten minutes. PERDURE_FUZZ_SEED repeats a run. A script that does
+PERDURE_FUZZ_SECONDS is how long (5); `make fuzz` takes ten minutes. PERDURE_SEED repeats a run. A script that does
 not end within 0.1 s is killed by another client, as an operator would do it.
 """
 
@@ -195,7 +195,7 @@ class Fuzz:
 
 @pytest.mark.timeout(SECONDS + 120)
 def test_scripts_that_nobody_would_write(start_perdure: StartPerdure) -> None:
-    seed = int(os.environ.get("PERDURE_FUZZ_SEED", "0")) or Random().randrange(1, 1 << 32)
+    seed = int(os.environ.get("PERDURE_SEED", "0")) or Random().randrange(1, 1 << 32)
     fuzz = Fuzz(seed, start_perdure)
     fuzz.start()
     end = time.monotonic() + SECONDS

@@ -15,13 +15,13 @@ from tests.model.differential import (
     SECONDS,
     SMALL,
     VALUE,
-    Reply,
     any_order,
     any_order_of_pairs,
     command,
     many,
     mostly,
     optional,
+    pages,
     random_choice,
     rarely,
     shuffled,
@@ -33,13 +33,6 @@ OWN = mostly(b"hash", b"hash", b"hash 2")
 FIELD = st.sampled_from((b"f", b"g", b"h", b"", b"\0\xff", b"long field " * 100, b"17"))
 PATTERN = st.sampled_from((b"*", b"f*", b"[fg]", b"\\f", b"?", b"", b"long*"))
 COUNT = NUMBER | st.sampled_from((b"1", b"2", b"-3", b"100", b"-9223372036854775807", b"4611686018427387904"))
-
-
-def pages(expected: Reply, found: Reply) -> bool:
-    """The same cursor and the same elements, in any order."""
-    if expected[0] != "*" or found[0] != "*":
-        return expected == found
-    return bool(expected[1][0] == found[1][0]) and any_order(expected[1][1], found[1][1])
 
 
 SAME["hgetall"] = any_order_of_pairs

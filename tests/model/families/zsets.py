@@ -19,13 +19,14 @@ from tests.model.differential import (
     many,
     mostly,
     optional,
+    pages,
     random_choice,
     rarely,
     shuffled,
     wild,
     word,
 )
-from tests.model.families.hashes import COUNT, PATTERN, pages
+from tests.model.families.hashes import COUNT, PATTERN
 
 OWN = mostly(b"zset", b"zset", b"zset 2")
 LEXICAL = b"lexical"
