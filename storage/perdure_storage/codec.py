@@ -55,6 +55,12 @@ def seal_record(salt: int, lsn: int, durable: int, kind: int, payload: bytes) ->
     return crc_bytes(crc32c(body, salt)) + body
 
 
+def reseal(record: bytes, salt: int) -> bytes:
+    """The same log record for a segment with another salt."""
+    body = memoryview(record)[4:]
+    return b"".join((crc_bytes(crc32c(body, salt)), body))
+
+
 def open_record_in_python(buffer: bytes, at: int, salt: int) -> tuple[int, int, int, bytes, int] | None:
     """(lsn, vouched, kind, payload, crc) of the valid log record at `at` of `buffer`, or None."""
     if at < 0 or len(buffer) - at < RECORD_HEADER:

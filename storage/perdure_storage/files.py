@@ -24,6 +24,9 @@ class File(Protocol):
     def pwrite(self, data: bytes, offset: int) -> None:
         """Write all of `data` (short writes are continued). Raises OSError."""
 
+    def allocate(self, size: int) -> None:
+        """Take the room for `size` bytes in all; those that were not written read as zeros. Raises OSError."""
+
     def sync(self) -> None:
         """fdatasync. Raises OSError, and then nothing about earlier writes may be assumed."""
 
@@ -70,6 +73,9 @@ class OsFile:
             view = memoryview(data)
             while written < len(data):
                 written += os.pwrite(self.fd, view[written:], offset + written)
+
+    def allocate(self, size: int) -> None:
+        os.posix_fallocate(self.fd, 0, size)
 
     def sync(self) -> None:
         os.fdatasync(self.fd)

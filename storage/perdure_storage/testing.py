@@ -84,6 +84,9 @@ class MemoryFile:
         self._disk.used += grown
         self._write(data, offset)
 
+    def allocate(self, size: int) -> None:
+        self.pwrite(bytes(max(0, size - self.size())), self.size())
+
     def _write(self, data: bytes, offset: int) -> None:
         _put(self._inode.content, offset, data)
         self._inode.writes.append((offset, bytes(data)))

@@ -5,7 +5,7 @@ What is true of a log directory:
 * `MANIFEST` lists the segments in order, each with its id and salt; it is only ever replaced whole and durably, and
   a segment is in it before any record is written there. Files it does not name are leftovers and are removed.
 * A segment is allocated and zero-filled before use: a sync then moves no metadata, and a full disk is met when the
-  next segment is prepared, while there is still room in this one.
+  next segment is prepared, while there is still room in this one. For one outsized record it is only allocated.
 * Records have LSNs without gaps. A segment's first record is a START: its LSN is the last one of the segment before,
   its payload that record's CRC. Zeros (or the end of the file) follow the last record.
 * Memory order: append (buffer) → flush (write(2), survives kill -9) → sync (fdatasync, survives a power cut).
@@ -29,7 +29,7 @@ from typing import Any, Final, NamedTuple
 
 from crc32c import crc32c
 
-from perdure_storage.codec import BATCH, RECORD_HEADER, open_record, seal_batch, seal_record
+from perdure_storage.codec import BATCH, RECORD_HEADER, open_record, reseal, seal_batch, seal_record
 from perdure_storage.errors import Corruption, LogFull, LogPoisoned, UnknownFormat
 from perdure_storage.files import ZEROS, File, Files, read_whole, replace_whole
 
@@ -42,6 +42,7 @@ MAGIC: Final = b"PERDWAL\x01"
 START_SIZE: Final = RECORD_HEADER + 4
 READ_CHUNK: Final = 1 << 20
 DEFAULT_SEGMENT_SIZE: Final = 16 << 20
+LARGE: Final = 1 << 20
 FAR: Final = 1 << 40
 """So many LSNs behind the last one no record is: what says so is something else whose check sum happens to fit."""
 
@@ -116,8 +117,11 @@ class Manifest:
         text = json.dumps({"format": 1, "next_id": self.next_id, "segments": pairs}).encode()
         replace_whole(self.files, self.path, text + b"\n%08x\n" % crc32c(text))
 
-    def create(self, size: int) -> Segment:
-        """Make, fill with zeros and list a new segment of `size` bytes. Raises OSError and leaves nothing behind."""
+    def create(self, size: int, *, fill: bool = True) -> Segment:
+        """Make and list a new segment of `size` bytes. Raises OSError and leaves nothing behind.
+
+        Filled with zeros, unless it is for one record: that would be twice the writing, to spare a single sync.
+        """
         with self.lock:
             number = self.next_id
             self.next_id += 1
@@ -126,8 +130,11 @@ class Manifest:
         try:
             head = HEADER.pack(MAGIC, number, segment.salt, 0)[:-4]
             handle.pwrite((head + crc32c(head).to_bytes(4, "little")).ljust(HEADER_SIZE, b"\0"), 0)
-            for offset in range(HEADER_SIZE, size, len(ZEROS)):
-                handle.pwrite(ZEROS[: size - offset], offset)
+            if fill:
+                for offset in range(HEADER_SIZE, size, len(ZEROS)):
+                    handle.pwrite(ZEROS[: size - offset], offset)
+            else:
+                handle.allocate(size)
             handle.sync()
             self.files.sync_dir(self.directory)
             with self.lock:
@@ -547,7 +554,9 @@ class Log:
         size = len(record)
         if size > self.room:
             self._roll(size)
-            record = seal_batch(self._seed, lsn, self.durable_lsn, BATCH, effects)
+            record = reseal(record, self._seed)
+        if size > LARGE:
+            self.flush()  # it will be written by itself: joined with others it would be copied
         self.room -= size
         self.appended_bytes += size
         self._buffer.append(record)
@@ -625,7 +634,7 @@ class Log:
                 segment = None
         if segment is None:
             try:
-                segment = self.manifest.create(max(self.segment_size, need))
+                segment = self.manifest.create(max(self.segment_size, need), fill=need <= self.segment_size)
             except OSError as error:
                 self.prepare_error = error
                 raise LogFull(f"no room for the log: {error}") from error

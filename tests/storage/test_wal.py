@@ -13,7 +13,7 @@ from tests.storage.memory import LOG, opened, used_bytes
 from perdure_storage.codec import BATCH, seal_record, unpack
 from perdure_storage.errors import Corruption, LogFull, LogPoisoned, UnknownFormat
 from perdure_storage.testing import MemoryDisk
-from perdure_storage.wal import HEADER_SIZE, Log, LogReader, Manifest, Tail, cut_tail
+from perdure_storage.wal import HEADER_SIZE, LARGE, Log, LogReader, Manifest, Tail, cut_tail
 
 
 @dataclass
@@ -185,9 +185,10 @@ def test_batches_go_on_across_segments() -> None:
     assert read(log.disk, 150) == log.batches
 
 
-def test_a_batch_larger_than_a_segment_gets_one_of_its_own() -> None:
+@pytest.mark.parametrize("size", [5000, LARGE])
+def test_a_batch_larger_than_a_segment_gets_one_of_its_own(size: int) -> None:
     log = written(2)
-    log.write(1, size=5000)
+    log.write(1, size=size)
     log.write(3)
     assert find_tail(log.disk).last_lsn == 6
     assert read(log.disk, 6) == log.batches
@@ -369,7 +370,7 @@ def test_retired_segments_go_and_the_newest_durable_one_stays() -> None:
 def test_a_power_cut_leaves_a_prefix_that_holds_all_that_was_synced(seed: int) -> None:
     random = Random(seed)
     log = written(random.randint(1, 40))
-    log.write(random.randint(1, 60), sync=False)
+    log.write(random.randint(1, 60), sync=False, size=random.choice((20, 20, 3000)))
     durable = log.log.durable_lsn
     log.disk.crash(random)
     tail = find_tail(log.disk, durable)
