@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import which
 from typing import Any, BinaryIO
@@ -82,27 +84,37 @@ class RedisError(Exception):
 
 
 def free_port() -> int:
-    """One that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """One that nobody listens on, and that the kernel gives to nobody who connects: it hands out higher ones."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
-@pytest.fixture(scope="session")
-def real_redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """A redis-server on a free port, without persistence."""
+@contextmanager
+def running_redis(directory: Path, *options: str) -> Iterator[int]:
+    """The port of a redis-server with these options, killed in the end."""
     if which("redis-server") is None:
         pytest.skip("redis-server is not installed: nothing to compare with")
-    directory: Path = tmp_path_factory.mktemp("redis")
     port = free_port()
-    options = ["--port", str(port), "--save", "", "--dir", str(directory), "--bind", "127.0.0.1"]
-    options += ["--enable-debug-command", "yes"]
-    with subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL) as process:
+    command = ["redis-server", "--port", str(port), "--dir", str(directory), "--bind", "127.0.0.1", *options]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         try:
             _wait_for(port)
             yield port
         finally:
             process.kill()
+
+
+@pytest.fixture(scope="session")
+def real_redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """A redis-server on a free port, without persistence."""
+    with running_redis(tmp_path_factory.mktemp("redis"), "--save", "", "--enable-debug-command", "yes") as port:
+        yield port
 
 
 @pytest.fixture
@@ -115,7 +127,7 @@ def real_redis(real_redis_port: int) -> Iterator[RealRedis]:
 
 
 def _wait_for(port: int) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while True:
         try:
             socket.create_connection(("127.0.0.1", port)).close()

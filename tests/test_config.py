@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
-import tempfile
-import time
 import typing
 from collections.abc import Iterator
 from pathlib import Path
-from shutil import which
 
 import pytest
+from tests.conftest import running_redis
 
 from perdure.config import Config, ConfigError, UnknownDirective, directives_page
 from perdure.directives import BY_NAME, DIRECTIVES, GROUPS, RUNTIME
@@ -47,25 +44,9 @@ class Redis:
 
 
 @pytest.fixture(scope="module")
-def redis() -> Iterator[Redis]:
-    if which("redis-server") is None:
-        pytest.skip("redis-server is not installed")
-    with socket.socket() as probe, tempfile.TemporaryDirectory() as directory:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
-        words = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", directory]
-        process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
-        try:
-            for _ in range(100):
-                try:
-                    yield Redis(port)
-                    break
-                except OSError:
-                    time.sleep(0.02)
-        finally:
-            process.kill()
-            process.wait()
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    with running_redis(tmp_path_factory.mktemp("redis")) as port:
+        yield Redis(port)
 
 
 def config_set(config: Config, *words: str) -> str:

@@ -18,6 +18,7 @@ from unittest.mock import Mock
 
 import pytest
 import redis
+from tests.commands.dialogue import until
 from tests.conftest import ROOT, PerdureServer, RealRedis, RedisError, StartPerdure
 
 from perdure import net
@@ -232,7 +233,7 @@ def test_no_more_clients_than_maxclients(start_perdure: StartPerdure) -> None:
     assert third.closed()
     assert b"rejected_connections:1" in first.ask("INFO", "stats")
     first.close()
-    time.sleep(0.05)
+    until(lambda: b"connected_clients:1\r" in second.ask("INFO", "clients"))
     assert server.connect().ask("PING") == b"PONG"
 
 
@@ -351,10 +352,10 @@ def test_kill_9_loses_nothing_that_was_answered(start_perdure: StartPerdure, lev
 
 def test_replies_leave_before_the_end(start_perdure: StartPerdure) -> None:
     server = start_perdure("--appendfsync", "no")
-    client = server.connect()
+    client, other = server.connect(), server.connect()
     client.ask("SET", "k", b"x" * 5_000_000)
     client.send("GET", "k")
-    time.sleep(0.1)
+    until(lambda: b"cmd=get " in other.ask("CLIENT", "LIST"))
     server.process.send_signal(signal.SIGTERM)
     assert client.read() == b"x" * 5_000_000
     assert client.closed()

@@ -12,7 +12,7 @@ from shutil import which
 import pytest
 import redis
 from tests.commands.dialogue import until
-from tests.conftest import PerdureServer, RealRedis, RedisError, StartPerdure
+from tests.conftest import PerdureServer, RealRedis, RedisError, StartPerdure, free_port
 
 from perdure import tls
 from perdure.config import Config
@@ -104,12 +104,6 @@ class TlsServer:
         subject = shown["subject"]
         assert isinstance(subject, tuple)
         return str(subject[0][0][1])  # type: ignore[index]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 StartTls = Callable[..., TlsServer]

@@ -69,7 +69,7 @@ def blocked_clients(port: int) -> int:
         client.close()
 
 
-def until(ready: Callable[[], bool], seconds: float = 5) -> None:
+def until(ready: Callable[[], object], seconds: float = 20) -> None:
     """Wait for that, but not for long."""
     deadline = time.monotonic() + seconds
     while not ready():

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.commands.dialogue import play
+from tests.commands.dialogue import play, until
 from tests.conftest import PerdureServer, RealRedis, RedisError, StartPerdure
 
 SCRIPTS = {
@@ -96,13 +95,6 @@ def fields(line: bytes) -> dict[str, str]:
 
 def address_of(client: RealRedis) -> str:
     return f"127.0.0.1:{client.socket.getsockname()[1]}"
-
-
-def until(holds: Callable[[], object], seconds: float = 5) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_info_has_the_fields_of_redis_7_2(perdure: RealRedis) -> None:
@@ -258,7 +250,7 @@ def test_pause_holds_writers_back(perdure: RealRedis, perdure_server: PerdureSer
     started = time.monotonic()
     assert perdure.ask("CLIENT", "UNPAUSE") == b"OK"
     assert [other.read(), other.read()] == [b"OK", b"v"]
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5
     other.close()
 
 
@@ -283,7 +275,7 @@ def test_pause_ends_by_itself(perdure: RealRedis, perdure_server: PerdureServer)
     perdure.ask("CLIENT", "PAUSE", "80")
     other = perdure_server.connect()
     assert other.ask("PING") == b"PONG"
-    assert 0.05 < time.monotonic() - started < 1
+    assert 0.05 < time.monotonic() - started < 5
     assert other.ask("SET", "k", "v") == b"OK"
     other.close()
 

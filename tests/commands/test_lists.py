@@ -268,19 +268,19 @@ def test_client_unblock(perdure_server: PerdureServer, perdure: RealRedis) -> No
 def test_a_timeout_is_about_as_long_as_asked(perdure: RealRedis) -> None:
     started = time.monotonic()
     assert perdure.ask("BLPOP", "k", "0.2") is None
-    assert 0.19 <= time.monotonic() - started < 1
+    assert 0.19 <= time.monotonic() - started < 3
 
 
 def test_a_timeout_counts_from_the_beginning(perdure_server: PerdureServer, perdure: RealRedis) -> None:
     waiting = perdure_server.connect()
     started = time.monotonic()
-    waiting.send("BLMOVE", "k", "l", "LEFT", "LEFT", "0.4")
+    waiting.send("BLMOVE", "k", "l", "LEFT", "LEFT", "1")
     for _ in range(3):
-        time.sleep(0.05)
+        time.sleep(0.25)
         perdure.ask("SET", "k", "v")
         perdure.ask("DEL", "k")
     assert waiting.read() is None
-    assert 0.35 <= time.monotonic() - started < 1
+    assert 0.95 <= time.monotonic() - started < 1.75
     waiting.close()
 
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import socket
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -15,6 +11,7 @@ from typing import Final
 
 import pytest
 from hypothesis import strategies as st
+from tests.conftest import ROOT, PerdureServer
 from tests.model import families, several_clients
 from tests.model.differential import (
     COMMAND_STRATEGIES,
@@ -35,7 +32,6 @@ from tests.model.known_differences import KNOWN
 
 from perdure_storage.testing import ManualClock
 
-ROOT = Path(__file__).parents[2]
 FAMILIES = sorted(COMMAND_STRATEGIES)
 PROTOCOLS = st.sampled_from((2, 3))
 assert families and several_clients  # their strategies count as drawn
@@ -54,7 +50,7 @@ class ServerProcess:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.programs = 0
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: PerdureServer | None = None
         self.remote: Remote
         self.table = LocalServer().server.commands
 
@@ -66,21 +62,8 @@ class ServerProcess:
         return self
 
     def start(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        directory = self.root / str(self.programs)
-        words = ["-m", "perdure.cli", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory)]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("src", "storage"))}
-        self.process = subprocess.Popen([sys.executable, *words], env=environment, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                self.remote = Remote(port)
-                break
-            except ConnectionRefusedError:
-                assert time.monotonic() < deadline and self.process.poll() is None, "the server does not listen"
-                time.sleep(0.02)
+        self.process = PerdureServer(self.root / str(self.programs))
+        self.remote = Remote(self.process.port)
 
     def speak(self, protocol: int) -> None:
         assert protocol == 2, "RESP3 is compared in process"
@@ -99,8 +82,7 @@ class ServerProcess:
     def end(self, number: int = signal.SIGKILL) -> None:
         if self.process is not None:
             self.remote.close()
-            self.process.send_signal(number)
-            self.process.wait(20)
+            self.process.stop(number)
             self.process = None
 
     def close(self) -> None:
