@@ -35,6 +35,7 @@ COMPILED = {
     "perdure.commands.zsets": "src/perdure/commands/zsets.py",
     "perdure.dispatch": "src/perdure/dispatch.py",
     "perdure.hot": "src/perdure/hot.py",
+    "perdure.hyperloglog": "src/perdure/hyperloglog.py",
     "perdure.registry": "src/perdure/registry.py",
     "perdure.scripting._bridge": "src/perdure/scripting/_bridge.pyx",
     "perdure.scripting.running": "src/perdure/scripting/running.py",

@@ -15,12 +15,7 @@ HyperLogLog sketches", 2017.
 
 from __future__ import annotations
 
-import re
-from bisect import bisect_right
-from functools import lru_cache, partial
-from itertools import accumulate
 from math import inf, sqrt
-from operator import itemgetter
 from typing import Final, TypeAlias
 
 P: Final = 14
@@ -55,7 +50,7 @@ def looks_right(value: Value) -> bool:
 
 def empty() -> bytearray:
     """No element yet: one run of zeros."""
-    return bytearray(b"HYLL\1" + bytes(HEADER - 5) + b"".join(_zeros(REGISTERS)))
+    return bytearray(b"HYLL\1" + bytes(HEADER - 5) + _zeros(REGISTERS))
 
 
 def is_dense(value: Value) -> bool:
@@ -123,7 +118,7 @@ def _either(first: bytes, second: bytes) -> bytes:
 
 def _unpack(value: Value) -> bytearray:
     """Dense registers, a byte each: three bytes hold four of them, and all such groups are done at once."""
-    low, middle, high = (bytes(value[HEADER + part :: 3]) for part in range(3))
+    low, middle, high = [bytes(value[HEADER + part :: 3]) for part in range(3)]
     registers = bytearray(REGISTERS)
     registers[0::4] = low.translate(_TABLES[0])
     registers[1::4] = _either(low.translate(_TABLES[-6]), middle.translate(_TABLES[2]))
@@ -137,7 +132,7 @@ def pack(header: Value, registers: Value) -> bytearray:
     packed = bytearray(DENSE_SIZE)
     packed[:HEADER] = header[:HEADER]
     packed[ENCODING_AT] = DENSE
-    r0, r1, r2, r3 = (int.from_bytes(registers[part::4], "little") for part in range(4))
+    r0, r1, r2, r3 = [int.from_bytes(registers[part::4], "little") for part in range(4)]
     size = REGISTERS // 4
     ones = int.from_bytes(b"\1" * size, "little")  # to mask each byte: what is shifted must not reach the next one
     packed[HEADER::3] = (r0 | (r1 & ones * 3) << 6).to_bytes(size, "little")
@@ -149,96 +144,91 @@ def pack(header: Value, registers: Value) -> bytearray:
 # -- sparse --------------------------------------------------------------------------------------------------------
 
 
-_opcodes: Final = re.compile(rb"[\x40-\x7f].?|.", re.DOTALL).findall
-
-
-@lru_cache(ZERO_RUN + (1 << 10))
-def _run(opcode: bytes) -> tuple[int, int]:
-    """(value, registers) of one."""
-    byte = opcode[0]
+def _run(value: bytearray, at: int) -> tuple[int, int, int]:
+    """(value, registers, bytes) of the run that begins there."""
+    byte = value[at]
     if byte & 0x80:
-        return (byte >> 2 & 31) + 1, (byte & 3) + 1
+        return (byte >> 2 & 31) + 1, (byte & 3) + 1, 1
     if byte & 0x40:
-        return 0, (int.from_bytes(opcode.ljust(2, b"\0"), "big") & 0x3FFF) + 1
-    return 0, byte + 1
+        more = value[at + 1] if at + 1 < len(value) else 0
+        return 0, ((byte & 63) << 8 | more) + 1, 2
+    return 0, byte + 1, 1
 
 
-_registers: Final = itemgetter(1)
-
-
-def _zeros(count: int) -> list[bytes]:
+def _zeros(count: int) -> bytes:
     if count > ZERO_RUN:
-        return [bytes(((count - 1) >> 8 | 0x40, count - 1 & 255))]
-    return [bytes((count - 1,))] if count else []
+        return bytes(((count - 1) >> 8 | 0x40, count - 1 & 255))
+    return bytes((count - 1,)) if count else b""
 
 
-def _values(value: int, count: int) -> list[bytes]:
-    return [bytes(((value - 1) << 2 | count - 1 | 0x80,))] if count else []
+def _part(value: int, count: int) -> bytes:
+    """What is left of a run that is split."""
+    if not value:
+        return _zeros(count)
+    return bytes(((value - 1) << 2 | count - 1 | 0x80,)) if count else b""
 
 
-class Sparse:
-    """A sparse one laid open for changes: its opcodes, and the first register of each, by which one is found at once."""
+def sparse_put(value: bytearray, index: int, count: int, max_bytes: int) -> bool | None:
+    """Raise a register to `count`: True if it was lower, False if not; None where only a dense one can.
 
-    def __init__(self, value: Value) -> None:
-        self.header = value[:HEADER]
-        self.opcodes: list[bytes] = _opcodes(value[HEADER:])
-        self.size = len(value)
-        *self.firsts, self.registers = accumulate(map(_registers, map(_run, self.opcodes)), initial=0)
+    Redis' steps one by one, since what it writes depends on them: a run is split, and equal neighbours that fit
+    into one opcode are joined, looking at five opcodes only. Raises Broken.
+    """
+    if count > VAL_MAX:
+        return None
+    before = at = HEADER
+    first, size = 0, len(value)
+    while at < size:
+        old, length, width = _run(value, at)
+        if index < first + length:
+            break
+        first += length
+        before = at
+        at += width
+    else:
+        raise Broken
+    if old >= count:
+        return False
+    split = _part(old, index - first) + _part(count, 1) + _part(old, first + length - index - 1)
+    grown = len(split) - width
+    if grown > 0 and size + grown > max_bytes:
+        return None
+    value[at : at + width] = split
+    _join(value, before)
+    return True
 
-    def value(self) -> bytearray:
-        return bytearray(self.header + b"".join(self.opcodes))
 
-    def put(self, index: int, count: int, max_bytes: int) -> bool | None:
-        """Raise a register to `count`: True if it was lower, False if not; None where only a dense one can.
-
-        Redis' steps one by one, since what it writes depends on them: a run is split, and equal neighbours that fit
-        into one opcode are joined, looking at five opcodes only. Raises Broken.
-        """
-        if count > VAL_MAX:
-            return None
-        if index >= self.registers:
-            raise Broken
-        place = bisect_right(self.firsts, index) - 1
-        first, opcode = self.firsts[place], self.opcodes[place]
-        old, length = _run(opcode)
-        if old >= count:
-            return False
-        left = index - first
-        rest = length - 1 - left
-        part = partial(_values, old) if old else _zeros
-        split = [*part(left), *_values(count, 1), *part(rest)]
-        grown = sum(map(len, split)) - len(opcode)
-        if grown > 0 and self.size + grown > max_bytes:
-            return None
-        self.opcodes[place : place + 1] = split
-        self.firsts[place : place + 1] = [first, *([index] if left else []), *([index + 1] if rest else [])]
-        self.size += grown
-        self._join(max(place - 1, 0))
-        return True
-
-    def _join(self, place: int) -> None:
-        opcodes = self.opcodes
-        for _ in range(5):
-            if place + 1 >= len(opcodes):
-                return
-            value, count = _run(opcodes[place])
-            other, more = _run(opcodes[place + 1])
-            if value and value == other and count + more <= VAL_RUN:
-                opcodes[place : place + 2] = _values(value, count + more)
-                del self.firsts[place + 1]
-                self.size -= 1
-            else:
-                place += 1
+def _join(value: bytearray, at: int) -> None:
+    for _ in range(5):
+        following = at + (2 if value[at] & 0xC0 == 0x40 else 1)
+        if following >= len(value):
+            return
+        one, other = value[at], value[following]
+        count = (one & 3) + (other & 3) + 2
+        if one & other & 0x80 and one >> 2 == other >> 2 and count <= VAL_RUN:
+            value[at : following + 1] = _part((one >> 2 & 31) + 1, count)
+        else:
+            at = following
 
 
 def registers_of(value: Value) -> bytearray:
     """A byte for each register. Raises Broken."""
     if is_dense(value):
         return _unpack(value)
-    runs = [*map(_run, _opcodes(value[HEADER:]))]
-    if sum(map(_registers, runs)) != REGISTERS:
+    runs, registers = bytearray(value), bytearray(REGISTERS)
+    at, first, size = HEADER, 0, len(runs)
+    while at < size:
+        count, length, width = _run(runs, at)
+        if first + length > REGISTERS:
+            raise Broken
+        if count:
+            for index in range(first, first + length):
+                registers[index] = count
+        first += length
+        at += width
+    if first != REGISTERS:
         raise Broken
-    return bytearray(b"".join([bytes((count,)) * length for count, length in runs]))
+    return registers
 
 
 def to_dense(value: Value) -> bytearray:
@@ -248,13 +238,14 @@ def to_dense(value: Value) -> bytearray:
 
 def describe(value: Value) -> bytes:
     """The runs of a sparse one, as PFDEBUG DECODE shows them."""
-    words = []
-    for opcode in _opcodes(value[HEADER:]):
-        count, length = _run(opcode)
+    runs, words, at = bytearray(value), [], HEADER
+    while at < len(runs):
+        count, length, width = _run(runs, at)
         if count:
             words.append(b"v:%d,%d" % (count, length))
         else:
-            words.append((b"Z:%d" if len(opcode) == 2 else b"z:%d") % length)
+            words.append((b"Z:%d" if width == 2 else b"z:%d") % length)
+        at += width
     return b" ".join(words)
 
 

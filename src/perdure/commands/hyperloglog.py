@@ -53,16 +53,15 @@ def _set_many(value: bytearray, places: Iterable[tuple[int, int]], max_bytes: in
     raised, left = 0, iter(places)
     try:
         if not hll.is_dense(value):
-            sparse = hll.Sparse(value)
             for index, count in left:
-                done = sparse.put(index, count, max_bytes)
+                done = hll.sparse_put(value, index, count, max_bytes)
                 if done is None:
                     left = chain([(index, count)], left)
                     break
                 raised += done
             else:
-                return sparse.value(), raised
-            value = hll.to_dense(sparse.value())
+                return value, raised
+            value = hll.to_dense(value)
     except Broken:
         raise _broken() from None
     for index, count in left:
