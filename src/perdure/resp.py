@@ -39,9 +39,9 @@ import hiredis
 from perdure.errors import ReplyError
 
 try:
-    from perdure._fast import encoder, take_requests
+    from perdure._fast import Encoder, take_requests
 except ImportError:
-    encoder = take_requests = None  # type: ignore[assignment]
+    Encoder = take_requests = None  # type: ignore[assignment,misc]
 
 # -- values of replies ---------------------------------------------------------------------------------------------
 
@@ -183,9 +183,19 @@ def _encode3(reply: Reply) -> bytes:
     return b"".join(out)
 
 
-encode2: Final[Callable[[Reply], bytes]] = encoder(NULL2, SIMPLE, _encode2) if encoder is not None else _encode2
+PAIRS: Final = b"2"
+"""An array of arrays of two."""
+SHAPES2: Final[dict[type, bytes]] = {Map: b"*", Pairs: b"*", Rows: PAIRS, Set: b"*", Push: b"*"}
+"""How the items of these are shown: PAIRS, or what the header of all begins with."""
+SHAPES3: Final[dict[type, bytes]] = {Map: b"%", Pairs: PAIRS, Rows: b"%", Set: b"~", Push: b">"}
+
+encode2: Final[Callable[[Reply], bytes]] = (
+    Encoder(NULL2, SIMPLE, SHAPES2, False, _encode2) if Encoder is not None else _encode2
+)
 """A reply as a RESP2 client reads it. Raises TypeError for what no handler may return."""
-encode3: Final[Callable[[Reply], bytes]] = encoder(NULL3, SIMPLE, _encode3) if encoder is not None else _encode3
+encode3: Final[Callable[[Reply], bytes]] = (
+    Encoder(NULL3, SIMPLE, SHAPES3, True, _encode3) if Encoder is not None else _encode3
+)
 """The same for RESP3."""
 
 
@@ -198,18 +208,22 @@ def _nest2(out: list[bytes], reply: Reply) -> None:
     """Append the chunks of a RESP2 reply, whatever it is."""
     if type(reply) is list or type(reply) is tuple:
         out.append(_header(b"*", len(reply)))
-        for item in reply:
-            if type(item) is bytes:
-                size = len(item)
-                out += (BULKS[size] if size < 1024 else b"$%d\r\n" % size, item, CRLF)
-            elif type(item) is int:
-                out.append(INTS[item] if 0 <= item < 1024 else b":%d\r\n" % item)
-            elif item is None:
-                out.append(NULL2)
-            else:
-                _nest2(out, item)
+        _items2(out, reply)
     else:
         _writer(WRITERS2, reply)(out, reply)
+
+
+def _items2(out: list[bytes], items: Sequence[Reply]) -> None:
+    for item in items:
+        if type(item) is bytes:
+            size = len(item)
+            out += (BULKS[size] if size < 1024 else b"$%d\r\n" % size, item, CRLF)
+        elif type(item) is int:
+            out.append(INTS[item] if 0 <= item < 1024 else b":%d\r\n" % item)
+        elif item is None:
+            out.append(NULL2)
+        else:
+            _nest2(out, item)
 
 
 def _nest3(out: list[bytes], reply: Reply) -> None:
@@ -254,25 +268,21 @@ def _bulk(data: bytes | bytearray) -> bytes:
 Writer: TypeAlias = Callable[[list[bytes], Any], None]
 
 
-def _aggregate3(kind: bytes) -> Writer:
-    def write(out: list[bytes], reply: Set | Push) -> None:
-        out.append(_header(kind, len(reply.items)))
-        _items3(out, reply.items)
+def _shaped(write_items: Callable[[list[bytes], Sequence[Reply]], None], shape: bytes) -> Writer:
+    """For one of the SHAPES."""
+
+    def write(out: list[bytes], reply: Map | Pairs | Rows | Set | Push) -> None:
+        items = reply.items
+        if shape == PAIRS:
+            out.append(_header(b"*", len(items) // 2))
+            for at in range(0, len(items), 2):
+                out.append(ARRAYS[2])
+                write_items(out, items[at : at + 2])
+        else:
+            out.append(_header(shape, len(items) // 2 if shape == b"%" else len(items)))
+            write_items(out, items)
 
     return write
-
-
-def _map3(out: list[bytes], reply: Map) -> None:
-    out.append(b"%%%d\r\n" % (len(reply.items) // 2))
-    _items3(out, reply.items)
-
-
-def _pairs3(out: list[bytes], reply: Pairs) -> None:
-    flat = reply.items
-    out.append(_header(b"*", len(flat) // 2))
-    for at in range(0, len(flat), 2):
-        out.append(ARRAYS[2])
-        _items3(out, flat[at : at + 2])
 
 
 def _flat(reply: Mapping[Any, Reply]) -> list[Reply]:
@@ -299,15 +309,11 @@ WRITERS2: Final[dict[type, Writer]] = COMMON_WRITERS | {
     bool: lambda out, reply: out.append(INTS[reply]),
     float: lambda out, reply: out.append(_bulk(format_double(reply))),
     Decimal: lambda out, reply: out.append(_bulk(reply.text)),
-    dict: lambda out, reply: _nest2(out, _flat(reply)),
-    Map: lambda out, reply: _nest2(out, list(reply.items)),
-    Pairs: lambda out, reply: _nest2(out, list(reply.items)),
-    Rows: lambda out, reply: _nest2(out, [*zip(reply.items[::2], reply.items[1::2], strict=True)]),
-    Set: lambda out, reply: _nest2(out, list(reply.items)),
-    Push: lambda out, reply: _nest2(out, list(reply.items)),
     Verbatim: lambda out, reply: out.append(_bulk(reply.text)),
     BigNumber: lambda out, reply: out.append(_bulk(b"%d" % reply.value)),
     NullArray: lambda out, reply: out.append(b"*-1\r\n"),
+    dict: lambda out, reply: _nest2(out, _flat(reply)),
+    **{kind: _shaped(_items2, shape) for kind, shape in SHAPES2.items()},
 }
 
 WRITERS3: Final[dict[type, Writer]] = COMMON_WRITERS | {
@@ -315,15 +321,11 @@ WRITERS3: Final[dict[type, Writer]] = COMMON_WRITERS | {
     bool: lambda out, reply: out.append(b"#t\r\n" if reply else b"#f\r\n"),
     float: lambda out, reply: out.append(b",%b\r\n" % format_double(reply)),
     Decimal: lambda out, reply: out.append(b",%b\r\n" % reply.text),
-    dict: lambda out, reply: _map3(out, Map(_flat(reply))),
-    Map: _map3,
-    Pairs: _pairs3,
-    Rows: lambda out, reply: _map3(out, Map(reply.items)),
-    Set: _aggregate3(b"~"),
-    Push: _aggregate3(b">"),
     Verbatim: _verbatim3,
     BigNumber: lambda out, reply: out.append(b"(%d\r\n" % reply.value),
     NullArray: lambda out, reply: out.append(NULL3),
+    dict: lambda out, reply: _nest3(out, Map(_flat(reply))),
+    **{kind: _shaped(_items3, shape) for kind, shape in SHAPES3.items()},
 }
 
 
