@@ -8,7 +8,7 @@ class Encoder:
         null: bytes,
         simple: dict[str, bytes],
         shapes: dict[type, bytes],
-        doubles: bool,
+        modern: bool,
         otherwise: Callable[[Reply], bytes],
     ) -> None: ...
     def __call__(self, reply: Reply) -> bytes: ...

@@ -139,17 +139,18 @@ cdef Py_ssize_t put_double(char* at, double value) except -1:
 cdef class Encoder:
     """`resp.encode2` or `encode3`: what is common is written here, the rest is for `otherwise`.
 
-    null: how the protocol says None. simple: what is encoded already, by its text. shapes: see `resp.SHAPES2`.
+    null: how the protocol says None. simple: what is encoded already, by its text. shapes: see `resp.SHAPES2`. modern: it
+    has doubles and maps.
     """
 
     cdef bytes null
     cdef dict simple
     cdef dict shapes
     cdef object otherwise
-    cdef bint doubles
+    cdef bint modern
 
-    def __init__(self, bytes null, dict simple, dict shapes, bint doubles, otherwise):
-        self.null, self.simple, self.shapes, self.doubles, self.otherwise = null, simple, shapes, doubles, otherwise
+    def __init__(self, bytes null, dict simple, dict shapes, bint modern, otherwise):
+        self.null, self.simple, self.shapes, self.modern, self.otherwise = null, simple, shapes, modern, otherwise
 
     def __call__(self, reply):
         cdef Py_ssize_t size, written
@@ -163,6 +164,9 @@ cdef class Encoder:
         out = PyBytes_FromStringAndSize(NULL, size)
         written = self.put(PyBytes_AS_STRING(out), reply) - PyBytes_AS_STRING(out)
         return out if written == size else out[:written]
+
+    cdef inline Py_ssize_t dict_size(self, dict reply):
+        return len(reply) if self.modern else len(reply) * 2
 
     cdef Py_ssize_t size_of(self, reply, int depth) except -2:
         """Bytes that a reply takes at most, which is exact without doubles; -1 when something in it is not written here."""
@@ -187,6 +191,17 @@ cdef class Encoder:
         if kind is str:
             known = self.simple.get(reply)
             return -1 if known is None else PyBytes_GET_SIZE(known)
+        if depth == MAX_DEPTH:
+            return -1
+        if kind is dict:
+            total = 3 + width(self.dict_size(reply))
+            for name, item in (<dict>reply).items():
+                for part in (name, item):
+                    size = self.size_of(part, depth + 1)
+                    if size < 0:
+                        return -1
+                    total += size
+            return total
         is_list = kind is list
         if not is_list and kind is not tuple:
             known = self.shapes.get(kind)
@@ -197,8 +212,6 @@ cdef class Encoder:
             is_list = type(reply) is list
             if not is_list and type(reply) is not tuple:
                 return -1
-        if depth == MAX_DEPTH:
-            return -1
         count = PyList_GET_SIZE(reply) if is_list else PyTuple_GET_SIZE(reply)
         total = 3 + width(count // 2 if shape == MAP or shape == PAIRS else count)
         if shape == PAIRS:
@@ -230,13 +243,18 @@ cdef class Encoder:
             memcpy(at, PyBytes_AS_STRING(known), size)
             return at + size
         if kind is float:
-            if not self.doubles:
+            if not self.modern:
                 return put_bulk(at, text, put_double(text, reply))
             at[0] = c","
             at += 1 + put_double(at + 1, reply)
             at[0] = c"\r"
             at[1] = c"\n"
             return at + 2
+        if kind is dict:
+            at = put_line(at, c"%" if self.modern else c"*", False, self.dict_size(reply))
+            for name, item in (<dict>reply).items():
+                at = self.put(self.put(at, name), item)
+            return at
         if kind is not list and kind is not tuple:
             shape = PyBytes_AS_STRING(self.shapes[kind])[0]
             reply = reply.items
