@@ -14,7 +14,17 @@ from math import inf
 from typing import Any, Final, TypeAlias
 
 from perdure import errors, sampling
-from perdure.args import INT_MAX, ScanOptions, Words, integer, integer_between, number, timeout_ms, to_number
+from perdure.args import (
+    INT_MAX,
+    ScanOptions,
+    Words,
+    integer,
+    integer_between,
+    number,
+    timeout_ms,
+    to_integer,
+    to_number,
+)
 from perdure.args import cursor as parse_cursor
 from perdure.errors import ReplyError
 from perdure.globs import compile_glob
@@ -220,6 +230,7 @@ RANK: Final = b"BYRANK"
 SCORE: Final = b"BYSCORE"
 LEX: Final = b"BYLEX"
 
+ENDLESS: Final = {b"-inf": -inf, b"+inf": inf}
 _BOUND: Final = re.compile(
     rb"""[ \t\n\v\f\r]* (?P<number> [+-]? (?:
          0x (?P<hex> [0-9a-f]+ \.?[0-9a-f]* | \.[0-9a-f]+ ) (?: p[+-]?[0-9]+ )?
@@ -235,8 +246,11 @@ def _bound(raw: bytes) -> tuple[float, bool]:
     What strtod takes: leading blanks are fine, too large is infinite, nothing is 0, and a NUL ends it.
     """
     is_open = raw.startswith(b"(")
-    text = raw[is_open:].partition(b"\0")[0]
-    match = _BOUND(text or b"0")
+    text = raw[1:] if is_open else raw
+    known = to_integer(text) if text not in ENDLESS else ENDLESS[text]
+    if known is not None:
+        return float(known), is_open
+    match = _BOUND(text.partition(b"\0")[0] or b"0")
     if match is None:
         raise errors.bad_score_range()
     if match["hex"] is None:
@@ -284,17 +298,18 @@ class _Range:
     def __init__(self, args: Args, by: bytes | None, reverse: bool | None, *, storing: bool = False) -> None:
         self.with_scores = False
         self.offset, self.limit = 0, -1
-        for word in (words := Words(args, 3)):
-            if word == b"WITHSCORES" and not storing:
-                self.with_scores = True
-            elif word == b"LIMIT" and len(args) - words.at >= 2:
-                self.offset, self.limit = integer(words.take()), integer(words.take())
-            elif word == b"REV" and reverse is None:
-                reverse = True
-            elif word in (SCORE, LEX) and by is None:
-                by = word
-            else:
-                raise errors.syntax()
+        if len(args) > 3:
+            for word in (words := Words(args, 3)):
+                if word == b"WITHSCORES" and not storing:
+                    self.with_scores = True
+                elif word == b"LIMIT" and len(args) - words.at >= 2:
+                    self.offset, self.limit = integer(words.take()), integer(words.take())
+                elif word == b"REV" and reverse is None:
+                    reverse = True
+                elif word in (SCORE, LEX) and by is None:
+                    by = word
+                else:
+                    raise errors.syntax()
         self.by, self.reverse = by or RANK, bool(reverse)
         if self.limit != -1 and self.by == RANK:
             raise ReplyError("ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX")
@@ -307,11 +322,29 @@ class _Range:
         self.ends = parse(low, high)
 
     def select(self, entry: ZSet | None) -> list[Ranked]:
-        """The members asked for, in the order asked for."""
+        """The members asked for with their scores, in the order asked for."""
         if entry is None:
             return []
-        if self.offset < 0 and self.by != RANK:
+        start, stop = self._ranks(entry)
+        found = entry.ranking.slice(start, stop)
+        if self.reverse:
+            found.reverse()
+        return found
+
+    def members(self, entry: ZSet | None) -> list[bytes]:
+        """The members alone."""
+        if entry is None:
             return []
+        start, stop = self._ranks(entry)
+        found = entry.ranking.members(start, stop)
+        if self.reverse:
+            found.reverse()
+        return found
+
+    def _ranks(self, entry: ZSet) -> tuple[int, int]:
+        """(start, stop), the same where there are none."""
+        if self.offset < 0 and self.by != RANK:
+            return 0, 0
         start, stop = ranks(entry, self.by, self.ends, backward=self.reverse, skip=self.offset)
         if self.by == RANK:
             if self.reverse:
@@ -320,10 +353,7 @@ class _Range:
             start = max(start, stop - self.limit)
         elif self.limit >= 0:
             stop = min(stop, start + self.limit)
-        found = entry.ranking.slice(start, stop) if 0 <= start < stop else []
-        if self.reverse:
-            found.reverse()
-        return found
+        return (start, stop) if 0 <= start < stop else (0, 0)
 
 
 PARSERS: Final[dict[bytes, Callable[[bytes, bytes], Any]]] = {
@@ -340,7 +370,7 @@ def ranks(entry: ZSet, by: bytes, ends: Any, *, backward: bool = False, skip: in
         return rank_range(entry.size, *ends)
     if by == LEX:
         return entry.between_members(*ends, backward=backward, skip=skip)
-    start, stop = entry.between(*ends)
+    start, stop = entry.between(ends[0], ends[1])
     return (start, stop - skip) if backward else (start + skip, stop)
 
 
@@ -356,8 +386,8 @@ def _reply(ranked: Iterable[Ranked], with_scores: bool) -> Reply:
 def _range(by: bytes | None, reverse: bool | None) -> Callable[[Keyspace, Args], Reply]:
     def handler(db: Keyspace, args: Args) -> Reply:
         """Return members in their order, by rank, score or name."""
-        wanted = _Range(args, by, reverse)
-        return _reply(wanted.select(db.collection(args[0], ZSet)), wanted.with_scores)
+        wanted, entry = _Range(args, by, reverse), db.collection(args[0], ZSet)
+        return _reply(wanted.select(entry), True) if wanted.with_scores else wanted.members(entry)
 
     return handler
 

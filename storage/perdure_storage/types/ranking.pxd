@@ -23,5 +23,17 @@ cdef class Ranking:
     @cython.locals(place=Py_ssize_t)
     cpdef Py_ssize_t _place_in(self, Py_ssize_t at, double score, bytes name) except -1
 
+    @cython.locals(at=Py_ssize_t, first=Py_ssize_t, last=Py_ssize_t, found=list, names=list)
+    cpdef list members(self, Py_ssize_t start, Py_ssize_t stop)
+
+    @cython.locals(at=Py_ssize_t, first=Py_ssize_t, last=Py_ssize_t, found=list)
+    cpdef list slice(self, Py_ssize_t start, Py_ssize_t stop)
+
+    @cython.locals(at=Py_ssize_t, starts=list, pieces=list)
+    cpdef list _pieces(self, Py_ssize_t start, Py_ssize_t stop)
+
+    @cython.locals(at=Py_ssize_t)
+    cpdef Py_ssize_t rank(self, double score, bytes name=*) except -1
+
     @cython.locals(starts=list, names=list, total=Py_ssize_t)
     cpdef list _counted(self)

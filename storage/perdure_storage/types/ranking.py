@@ -170,17 +170,30 @@ class Ranking:
     def slice(self, start: int, stop: int) -> list[Ranked]:
         """The pairs with these ranks."""
         found: list[Ranked] = []
+        for at, first, last in self._pieces(start, stop):
+            found += zip(self._scores[at][first:last], self._names[at][first:last], strict=True)
+        return found
+
+    def members(self, start: int, stop: int) -> list[bytes]:
+        """The members with these ranks."""
+        found: list[bytes] = []
+        for at, first, last in self._pieces(start, stop):
+            found += self._names[at][first:last]
+        return found
+
+    def _pieces(self, start: int, stop: int) -> list[tuple[int, int, int]]:
+        """(chunk, first, last) where these ranks lie; `last` may be behind the end of the chunk."""
+        pieces: list[tuple[int, int, int]] = []
         stop = min(stop, self.size)
         if start >= stop:
-            return found
+            return pieces
         starts = self._counted()
         at = bisect_names(starts, start + 1) - 1
         while start < stop:
-            first, last = start - starts[at], stop - starts[at]
-            found += zip(self._scores[at][first:last], self._names[at][first:last], strict=True)
+            pieces.append((at, start - starts[at], stop - starts[at]))
             start = starts[at] + len(self._names[at])
             at += 1
-        return found
+        return pieces
 
     def between(self, start: int, stop: int) -> Iterator[Ranked]:
         """The same a few at a time. REQUIRES: nothing changes meanwhile."""

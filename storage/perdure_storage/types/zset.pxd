@@ -15,3 +15,7 @@ cdef class ZSet(Collection):
 
     @cython.locals(db=Keyspace, weight="long long", scores=dict)
     cpdef object set(self, bytes member, score)
+
+    cpdef tuple between(self, low, high)
+
+    cpdef Py_ssize_t _rank_of(self, position) except -1

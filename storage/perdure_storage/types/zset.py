@@ -232,7 +232,7 @@ class ZSet(Collection):
         return stop - _run(behind[:stop][::-1]), stop
 
     def _rank_of(self, position: Position) -> int:
-        return self.size if position is None else self.ranking.rank(*position)
+        return self.size if position is None else self.ranking.rank(position[0], position[1])
 
     def ordered(self) -> Order:
         """The members in an order that does not depend on scores: see `Order`. O(n) the first time."""
