@@ -27,6 +27,7 @@ COMPILED = {
     "perdure_storage.types.zset": "storage/perdure_storage/types/zset.py",
     "perdure_storage.wal": "storage/perdure_storage/wal.py",
     "perdure._fast": "src/perdure/_fast.pyx",
+    "perdure.args": "src/perdure/args.py",
     "perdure.commands.hashes": "src/perdure/commands/hashes.py",
     "perdure.commands.lists": "src/perdure/commands/lists.py",
     "perdure.commands.scripting": "src/perdure/commands/scripting.py",

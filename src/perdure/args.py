@@ -215,9 +215,13 @@ class Words:
         """Index of the argument that comes next."""
 
     def __iter__(self) -> Iterator[bytes]:
-        while self.at < len(self._args):
-            self.at += 1
-            yield self._args[self.at - 1].upper()
+        return self
+
+    def __next__(self) -> bytes:
+        if self.at >= len(self._args):
+            raise StopIteration
+        self.at += 1
+        return self._args[self.at - 1].upper()
 
     def take(self) -> bytes:
         """The next argument, as it is; a syntax error if there is none."""

@@ -1,5 +1,7 @@
 # Where these names are types of C, the annotations of `zsets.py` are: see strings.pxd.
 
+import cython
+
 from perdure_storage.keyspace cimport Keyspace
 from perdure_storage.types.zset cimport ZSet
 
@@ -14,4 +16,6 @@ cdef class _Range:
 
     cpdef list select(self, ZSet entry)
     cpdef list members(self, ZSet entry)
+    @cython.locals(start=Py_ssize_t, stop=Py_ssize_t, members=list, scores=list, flat=list)
+    cpdef object reply(self, ZSet entry)
     cpdef tuple _ranks(self, ZSet entry)

@@ -341,6 +341,19 @@ class _Range:
             found.reverse()
         return found
 
+    def reply(self, entry: ZSet | None) -> Reply:
+        """The members, with their scores if they are wanted."""
+        members = self.members(entry)
+        if not self.with_scores or entry is None:
+            return Pairs(members) if self.with_scores else members
+        start, stop = self._ranks(entry)
+        scores = entry.ranking.scores(start, stop)
+        if self.reverse:
+            scores.reverse()
+        flat: list[Reply] = [None] * (2 * len(members))
+        flat[::2], flat[1::2] = members, scores
+        return Pairs(flat)
+
     def _ranks(self, entry: ZSet) -> tuple[int, int]:
         """(start, stop), the same where there are none."""
         if self.offset < 0 and self.by != RANK:
@@ -386,8 +399,8 @@ def _reply(ranked: Iterable[Ranked], with_scores: bool) -> Reply:
 def _range(by: bytes | None, reverse: bool | None) -> Callable[[Keyspace, Args], Reply]:
     def handler(db: Keyspace, args: Args) -> Reply:
         """Return members in their order, by rank, score or name."""
-        wanted, entry = _Range(args, by, reverse), db.collection(args[0], ZSet)
-        return _reply(wanted.select(entry), True) if wanted.with_scores else wanted.members(entry)
+        wanted = _Range(args, by, reverse)
+        return wanted.reply(db.collection(args[0], ZSet))
 
     return handler
 

@@ -27,6 +27,8 @@ cdef class Ranking:
     cpdef list members(self, Py_ssize_t start, Py_ssize_t stop)
 
     @cython.locals(at=Py_ssize_t, first=Py_ssize_t, last=Py_ssize_t, found=list)
+    cpdef list scores(self, Py_ssize_t start, Py_ssize_t stop)
+
     cpdef list slice(self, Py_ssize_t start, Py_ssize_t stop)
 
     @cython.locals(at=Py_ssize_t, starts=list, pieces=list)

@@ -169,16 +169,20 @@ class Ranking:
 
     def slice(self, start: int, stop: int) -> list[Ranked]:
         """The pairs with these ranks."""
-        found: list[Ranked] = []
-        for at, first, last in self._pieces(start, stop):
-            found += zip(self._scores[at][first:last], self._names[at][first:last], strict=True)
-        return found
+        return [*zip(self.scores(start, stop), self.members(start, stop), strict=True)]
 
     def members(self, start: int, stop: int) -> list[bytes]:
         """The members with these ranks."""
         found: list[bytes] = []
         for at, first, last in self._pieces(start, stop):
             found += self._names[at][first:last]
+        return found
+
+    def scores(self, start: int, stop: int) -> list[float]:
+        """Their scores."""
+        found: list[float] = []
+        for at, first, last in self._pieces(start, stop):
+            found += self._scores[at][first:last]
         return found
 
     def _pieces(self, start: int, stop: int) -> list[tuple[int, int, int]]:
