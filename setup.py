@@ -35,6 +35,7 @@ COMPILED = {
     "perdure.commands.strings": "src/perdure/commands/strings.py",
     "perdure.commands.zsets": "src/perdure/commands/zsets.py",
     "perdure.dispatch": "src/perdure/dispatch.py",
+    "perdure.geohash": "src/perdure/geohash.py",
     "perdure.hot": "src/perdure/hot.py",
     "perdure.hyperloglog": "src/perdure/hyperloglog.py",
     "perdure.registry": "src/perdure/registry.py",

@@ -30,33 +30,21 @@ Point = tuple[float, float]
 
 def _spread(value: int) -> int:
     """The bits of a 32-bit number, each followed by a zero: 0b11 -> 0b101."""
-    for shift, mask in SPREADING:
-        value = (value | value << shift) & mask
-    return value
+    value = (value | value << 16) & 0x0000FFFF0000FFFF
+    value = (value | value << 8) & 0x00FF00FF00FF00FF
+    value = (value | value << 4) & 0x0F0F0F0F0F0F0F0F
+    value = (value | value << 2) & 0x3333333333333333
+    return (value | value << 1) & 0x5555555555555555
 
 
 def _gather(value: int) -> int:
     """The even bits of a 64-bit number: the inverse of `_spread`."""
     value &= 0x5555555555555555
-    for shift, mask in GATHERING:
-        value = (value | value >> shift) & mask
-    return value
-
-
-SPREADING: Final = (
-    (16, 0x0000FFFF0000FFFF),
-    (8, 0x00FF00FF00FF00FF),
-    (4, 0x0F0F0F0F0F0F0F0F),
-    (2, 0x3333333333333333),
-    (1, 0x5555555555555555),
-)
-GATHERING: Final = (
-    (1, 0x3333333333333333),
-    (2, 0x0F0F0F0F0F0F0F0F),
-    (4, 0x00FF00FF00FF00FF),
-    (8, 0x0000FFFF0000FFFF),
-    (16, 0x00000000FFFFFFFF),
-)
+    value = (value | value >> 1) & 0x3333333333333333
+    value = (value | value >> 2) & 0x0F0F0F0F0F0F0F0F
+    value = (value | value >> 4) & 0x00FF00FF00FF00FF
+    value = (value | value >> 8) & 0x0000FFFF0000FFFF
+    return (value | value >> 16) & 0x00000000FFFFFFFF
 
 
 class Cell(NamedTuple):
@@ -115,8 +103,8 @@ def encode(point: Point) -> float:
 def decode(score: float) -> Point:
     """The middle of the cell that a score names. One that is no place becomes what C's conversion makes of it."""
     bits = _to_unsigned(score)
-    place = Cell(_gather(bits >> 1), _gather(bits), STEPS)
-    (west, east), (south, north) = place.longitudes(), place.latitudes()
+    west, east = _sides(_gather(bits >> 1), STEPS, -LONGITUDE_MAX, LONGITUDE_MAX)
+    south, north = _sides(_gather(bits), STEPS, -LATITUDE_MAX, LATITUDE_MAX)
     return (
         max(-LONGITUDE_MAX, min(LONGITUDE_MAX, (west + east) / 2)),
         max(-LATITUDE_MAX, min(LATITUDE_MAX, (south + north) / 2)),
