@@ -1,7 +1,7 @@
 # C fields of the compiled classes; the same names as their __slots__.
 
 cdef class Words:
-    cdef list _args
+    cdef public list _args
     cdef public Py_ssize_t at
 
 

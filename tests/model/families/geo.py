@@ -48,6 +48,8 @@ RADIUS = group(ANY_SIZE, UNIT)
 COUNT = mainly(st.sampled_from((b"1", b"2", b"3", b"5", b"100")), NUMBER)
 WITH = shuffled(optional("WITHDIST"), optional("WITHHASH"), optional("WITHCOORD"))
 ORDER = shuffled(optional(word("ASC DESC")), optional("COUNT", COUNT, optional("ANY")))
+KEPT_ORDER = shuffled(optional(word("ASC DESC")), optional("COUNT", COUNT, "ANY"))
+"""For what is stored: which of several members at the same distance COUNT leaves out is seen in all that follows."""
 FROM = group("FROMMEMBER", MEMBER) | group("FROMLONLAT", ANY_PLACE) | group("FROMLONLAT", PLACE)
 BY = group("BYRADIUS", RADIUS) | group("BYBOX", ANY_SIZE, ANY_SIZE, UNIT)
 
@@ -75,10 +77,10 @@ COMMAND_STRATEGIES["geo"] = st.one_of(
     command("GEOSEARCH", OWN, shuffled(FROM, BY, ORDER, WITH)),
     command("GEOSEARCH", OWN, shuffled(optional(FROM), optional(BY), optional(FROM), optional(BY), ORDER)),
     command("GEOSEARCHSTORE", OWN, OWN, shuffled(FROM, BY, optional(word("ASC DESC")), optional("STOREDIST"))),
-    command("GEOSEARCHSTORE", OWN, OWN, shuffled(FROM, BY, ORDER, optional("STOREDIST"), rarely(WITH))),
+    command("GEOSEARCHSTORE", OWN, OWN, shuffled(FROM, BY, KEPT_ORDER, optional("STOREDIST"), rarely(WITH))),
     command("GEORADIUS GEORADIUS_RO", OWN, ANY_PLACE, RADIUS, shuffled(ORDER, WITH)),
     command("GEORADIUSBYMEMBER GEORADIUSBYMEMBER_RO", OWN, MEMBER, RADIUS, shuffled(ORDER, WITH)),
-    command("GEORADIUS GEORADIUS_RO", OWN, PLACE, RADIUS, shuffled(optional(word("STORE STOREDIST"), OWN), ORDER)),
+    command("GEORADIUS GEORADIUS_RO", OWN, PLACE, RADIUS, shuffled(group(word("STORE STOREDIST"), OWN), KEPT_ORDER)),
     command("GEORADIUSBYMEMBER", OWN, MEMBER, RADIUS, word("STORE STOREDIST"), OWN, optional("WITHDIST")),
     command("ZREM", OWN, MEMBER),
     command("DEL", OWN),
