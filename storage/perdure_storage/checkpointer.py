@@ -10,6 +10,7 @@ The line is a socket pair; each message is one JSON object on a line. To the pro
 
 From it::
 
+    {"ready": true}       it has begun
     {"applied": lsn, "folded_bytes": n}   after each commit     {"reclaimed": rows}
     {"compacted": name}   the tables are now there              {"sizes": {...}}
     {"error": text, "kind": class}        could not do the last thing; it will be tried again when asked again
@@ -28,6 +29,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -41,6 +43,8 @@ from perdure_storage.recovery import Directory, in_words
 from perdure_storage.tables import LmdbTables
 
 NICENESS: Final = 5
+PAUSE_S: Final = 1.0
+"""From the start of one process to the next when it does not get ready: nor will the next one, and a start takes a lot."""
 Message = dict[str, Any]
 
 
@@ -64,6 +68,8 @@ class CheckpointerProcess:
         theirs.close()
         self.socket = ours
         self._partial = b""
+        self._started = time.monotonic()
+        self._heard = False
 
     @property
     def pid(self) -> int:
@@ -73,6 +79,11 @@ class CheckpointerProcess:
     def ended(self) -> bool:
         """Was it found to have ended, and hung up on?"""
         return self.socket.fileno() < 0
+
+    @property
+    def failed_at_once(self) -> bool:
+        """It has ended without getting ready: is it too early for the next one?"""
+        return not self._heard and time.monotonic() < self._started + PAUSE_S
 
     def fileno(self) -> int:
         return self.socket.fileno()
@@ -92,6 +103,7 @@ class CheckpointerProcess:
         if not data:
             raise EOFError
         *lines, self._partial = (self._partial + data).split(b"\n")
+        self._heard = True
         return [json.loads(line) for line in lines]
 
     def wait(self, timeout_s: float) -> bool:
@@ -123,6 +135,7 @@ class _Service:
         """Serve until the line is closed; reclaim garbage whenever there is nothing else to do."""
         rest = b""
         garbage = True
+        self.tell(ready=True)
         while True:
             if garbage and not select.select([self.line], [], [], 0)[0]:
                 garbage = self.attempt(self.reclaim)  # after a failure: when there is something else to do again

@@ -8,6 +8,7 @@ cdef class Engine:
     cdef public object _checkpointer
     cdef public object _lock
     cdef public object _tables
+    cdef public object _tables_path
     cdef public object applied_bytes
     cdef public object asked_bytes
     cdef public object asked_lsn
@@ -29,5 +30,6 @@ cdef class Engine:
     cdef public object recovered
     cdef public object sizes
     cdef public object sweeper
+    cdef public object tables_moved
 
     cpdef long long commit(self) except -1

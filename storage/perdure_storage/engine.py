@@ -20,6 +20,8 @@ from random import Random
 from types import TracebackType
 from typing import Any, Final
 
+import lmdb
+
 from perdure_storage.checkpoint import Checkpointer
 from perdure_storage.checkpointer import CheckpointerProcess, Message
 from perdure_storage.clock import Clock, SystemClock
@@ -73,11 +75,12 @@ class Engine:
         self._tables: TableStore
         self._checkpointer: Checkpointer | None = None
         self.process: CheckpointerProcess | None = None
+        self._tables_path = self.directory.tables
         if options.separate:
-            self._tables = LmdbTables(self.directory.tables, writable=False)
+            self._tables = LmdbTables(self._tables_path, writable=False)
             self._start_process()
         else:
-            self._tables = opener(self.directory.tables)
+            self._tables = opener(self._tables_path)
             self._checkpointer = Checkpointer(self.files, self.directory.log, self._tables)
         self.dataset = Dataset(self._tables.snapshot(), options.databases)
         self.dataset.random = options.random
@@ -99,6 +102,7 @@ class Engine:
         self.checkpoints = self.compactions = 0
         self.reclaimed_rows = 0
         self.compacting = ""
+        self.tables_moved = False
         self.sizes: dict[str, int] = {}
         self.update_time()
         if self.dataset.effects:
@@ -242,18 +246,23 @@ class Engine:
         while self.applied_lsn < target:
             self.request_checkpoint()
             if self.process is not None and self.process.wait(1.0):
-                self.poll()
+                self.poll(patient=False)
                 if self.checkpoint_error:
                     failures += 1
                     if failures == CHECKPOINT_TRIES:
                         raise StorageError(self.checkpoint_error)
                     self.checkpoint_error = ""
 
-    def poll(self) -> None:
+    def poll(self, *, patient: bool = True) -> None:
         """Take in what the checkpointer has to say; restart it if it has died. Where that is impossible at the moment (no
-        more processes, or files) `process.ended` stays, and the next call tries again."""
+        more processes, or files), or has just been in vain, `process.ended` stays, and a later call tries again.
+
+        patient: do not start one after the other, as long as each ends at once.
+        """
         if self.process is None:
             return
+        if self.tables_moved:
+            self._follow_tables()
         try:
             for message in self.process.receive():
                 self._hear(message)
@@ -262,6 +271,9 @@ class Engine:
             self.process.stop()
             self.asked_lsn = self.applied_lsn
             self.compacting = ""
+            self.tables_moved = True  # perhaps: it may have ended before it could say so
+            if patient and self.process.failed_at_once:
+                return
             try:
                 self._start_process()
             except OSError as error:
@@ -296,7 +308,8 @@ class Engine:
         elif "sizes" in message:
             self.sizes = message["sizes"]
         elif "compacted" in message:
-            self._switch_tables(message["compacted"])
+            self.tables_moved = True
+            self._follow_tables()
         elif "error" in message:
             self.checkpoint_error = message["error"]
             self.asked_lsn = self.applied_lsn
@@ -312,17 +325,36 @@ class Engine:
             self.checkpoints += 1
         self.log.retire(applied)
 
-    def _switch_tables(self, name: str) -> None:
-        """Read from the compacted copy from now on."""
-        old = self._tables
-        self._tables = LmdbTables(os.path.join(self.path, name), writable=False)
-        self.dataset.renew(self._tables.snapshot())
-        old.close()
-        for stray in self.directory.table_directories():
-            if stray != name:
-                self._tell(drop=stray)
+    def _follow_tables(self) -> None:
+        """Read the tables that the checkpointer writes: a compacted copy may have taken their place.
+
+        Where it cannot be opened at the moment (no more files, or memory), the old ones are read on: the log has the rest.
+        """
+        try:
+            path = self.directory.tables
+            if path != self._tables_path:
+                self._read_from(path)
+        except (StorageError, OSError, lmdb.Error) as error:
+            self.checkpoint_error = f"the compacted tables cannot be read: {error}"
+            return
+        self.tables_moved = False
         self.compacting = ""
+
+    def _read_from(self, path: str) -> None:
+        """Exchange the tables for those at `path`; the checkpointer removes all others."""
+        tables, old = LmdbTables(path, writable=False), self._tables
+        try:
+            snapshot = tables.snapshot()
+        except BaseException:
+            tables.close()
+            raise
+        self._tables, self._tables_path = tables, path
+        self.dataset.renew(snapshot)
+        old.close()
         self.sizes = {}
+        for stray in self.directory.table_directories():
+            if stray != os.path.basename(path):
+                self._tell(drop=stray)
 
     def _start_process(self) -> None:
         self.process = CheckpointerProcess(self.path, getattr(self._lock, "fd"))  # noqa: B009

@@ -31,6 +31,7 @@ def test_the_server_goes_on_when_its_checkpointer_is_killed(tmp_path: Path) -> N
     assert server is not None
     try:
         for _ in range(3):
+            until(lambda: server.checkpointer() in children(server.pid))
             harness.kill_checkpointer(server)
         assert harness.result.checkpointer_kills >= 3
         assert server.process.poll() is None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import time
 from pathlib import Path
 from random import Random
@@ -10,6 +12,7 @@ from random import Random
 import pytest
 from tests.storage.memory import World, opened
 
+from perdure_storage import engine as engine_module
 from perdure_storage.check import Finding, check_directory, check_tables
 from perdure_storage.checkpoint import Folder
 from perdure_storage.codec import unpack
@@ -179,6 +182,48 @@ def test_the_log_is_let_go_once_the_tables_have_it() -> None:
     world.crash()
     world.open()
     assert world.engine[0].keys == 200
+
+
+def test_a_compacted_copy_that_cannot_be_opened_yet_is_opened_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **more: object) -> None:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    with Engine.open(str(tmp_path / "db"), Options(separate=True)) as engine:
+        engine[0].set_string(b"k", b"v")
+        engine.commit()
+        engine.checkpoint()
+        with monkeypatch.context() as patch:
+            patch.setattr(engine_module, "LmdbTables", refuse)
+            assert engine.compact()
+            wait(engine, lambda: "too many open files" in engine.checkpoint_error)
+            assert engine.compacting
+            assert engine[0].string(b"k") == b"v"
+        engine[0].set_string(b"l", b"w")
+        engine.commit()
+        engine.checkpoint()
+        assert not engine.compacting
+        assert engine.applied_lsn == engine.log.durable_lsn
+        wait(engine, lambda: sorted(tmp_path.glob("db/tables-*")) == [tmp_path / "db" / "tables-2"])
+    with Engine.open(str(tmp_path / "db")) as engine:
+        assert (engine[0].string(b"k"), engine[0].string(b"l")) == (b"v", b"w")
+
+
+def test_a_checkpointer_that_ends_before_it_can_tell_of_its_copy(tmp_path: Path) -> None:
+    with Engine.open(str(tmp_path / "db"), Options(separate=True)) as engine:
+        engine[0].set_string(b"k", b"v")
+        engine.commit()
+        engine.checkpoint()
+        assert engine.process is not None
+        engine.process.process.kill()
+        engine.process.process.wait()
+        shutil.copytree(tmp_path / "db" / "tables-1", tmp_path / "db" / "tables-2")
+        engine.directory.point_to("tables-2")
+        engine[0].set_string(b"l", b"w")
+        engine.commit()
+        engine.checkpoint()  # the next checkpointer writes to the copy: the others would never have this
+        assert engine.applied_lsn == engine.log.durable_lsn
 
 
 def test_compaction_gives_free_pages_back_under_load(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import lmdb
 import pytest
 from tests.storage.memory import PATH, World, opened
 
+from perdure_storage import checkpointer
 from perdure_storage.engine import Engine, Options
 from perdure_storage.errors import Corruption, DirectoryLocked, StorageError, UnknownFormat
 
@@ -225,7 +226,8 @@ def test_no_symbolic_link_is_followed(tmp_path: Path) -> None:
         Engine.open(str(path))
 
 
-def test_the_separate_checkpointer_can_be_killed_at_any_time(tmp_path: Path) -> None:
+def test_the_separate_checkpointer_can_be_killed_at_any_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpointer, "PAUSE_S", 0)
     with Engine.open(str(tmp_path / "db"), Options(separate=True, segment_size=1 << 16)) as engine:
         for number in range(8):
             for key in range(200):
@@ -271,6 +273,7 @@ def test_a_checkpointer_that_cannot_be_started_is_started_later(
     def refuse(*args: object, **more: object) -> None:
         raise OSError(errno.EAGAIN, "no more processes")
 
+    monkeypatch.setattr(checkpointer, "PAUSE_S", 0)
     with Engine.open(str(tmp_path / "db"), Options(separate=True)) as engine:
         engine[0].set_string(b"k", b"v")
         engine.commit()
@@ -286,6 +289,26 @@ def test_a_checkpointer_that_cannot_be_started_is_started_later(
             engine.request_checkpoint()
             with pytest.raises(StorageError, match="no more processes"):
                 engine.checkpoint()
+        engine.checkpoint()
+        assert engine.applied_lsn == engine.log.durable_lsn
+
+
+def test_checkpointers_that_end_at_once_do_not_follow_each_other_without_a_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Engine.open(str(tmp_path / "db"), Options(separate=True)) as engine:
+        engine[0].set_string(b"k", b"v")
+        engine.commit()
+        assert engine.process is not None
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "executable", "/bin/false")
+            engine.process.process.kill()
+            began, started = time.monotonic(), set[int]()
+            while time.monotonic() < began + 2.5:
+                engine.process.wait(0.1)
+                engine.poll()
+                started.add(engine.process.pid)
+        assert 2 <= len(started) <= 5
         engine.checkpoint()
         assert engine.applied_lsn == engine.log.durable_lsn
 
