@@ -127,6 +127,10 @@ error('x', 0)
 error('x', 2)
 error({err='MY error'})
 error({err='my error'})
+error()
+error(true)
+error(cjson.null)
+return {pcall(error, cjson.null)}
 local x x()
 return nothing
 nothing = 1

@@ -253,11 +253,15 @@ function G.pairs(...)
     return told("pairs", pcall(pairs, ...))
 end
 
+local function of_python(problem)
+    return type(problem) == "userdata" and problem ~= null
+end
+
 -- An error of redis.call is a table; whoever catches it gets its text, as in Redis.
 local function text_of(problem)
     if type(problem) == "table" and (type(problem.err) == "string" or type(problem.err) == "number") then
         return problem.err
-    elseif type(problem) == "userdata" and problem ~= null then
+    elseif of_python(problem) then
         return "internal error"
     end
     return problem
@@ -861,7 +865,7 @@ local function report(problem)
     if type(problem) == "table" and type(rawget(problem, "err")) == "string" then
         return problem
     end
-    if type(problem) == "userdata" then
+    if of_python(problem) then
         return { err = INTERNAL }
     end
     return { err = problem == "not enough memory" and NO_MEMORY or "ERR " .. tostring(problem) }
