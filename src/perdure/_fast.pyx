@@ -215,7 +215,7 @@ cdef class Encoder:
         count = PyList_GET_SIZE(reply) if is_list else PyTuple_GET_SIZE(reply)
         total = 3 + width(count // 2 if shape == MAP or shape == PAIRS else count)
         if shape == PAIRS:
-            total += count // 2 * 4
+            total += (count + 1) // 2 * 4
         for index in range(count):
             size = self.size_of(<object>(PyList_GET_ITEM(reply, index) if is_list else PyTuple_GET_ITEM(reply, index)), depth + 1)
             if size < 0:

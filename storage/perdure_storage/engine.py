@@ -338,7 +338,6 @@ class Engine:
             self.checkpoint_error = f"the compacted tables cannot be read: {error}"
             return
         self.tables_moved = False
-        self.compacting = ""
 
     def _read_from(self, path: str) -> None:
         """Exchange the tables for those at `path`; the checkpointer removes all others."""
@@ -351,6 +350,7 @@ class Engine:
         self._tables, self._tables_path = tables, path
         self.dataset.renew(snapshot)
         old.close()
+        self.compacting = ""
         self.sizes = {}
         for stray in self.directory.table_directories():
             if stray != os.path.basename(path):

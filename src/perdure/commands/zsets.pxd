@@ -15,7 +15,6 @@ cdef class _Range:
     cdef public object offset
 
     cpdef list select(self, ZSet entry)
-    cpdef list members(self, ZSet entry)
     @cython.locals(start=Py_ssize_t, stop=Py_ssize_t, members=list, scores=list, flat=list)
     cpdef object reply(self, ZSet entry)
     cpdef tuple _ranks(self, ZSet entry)

@@ -331,25 +331,18 @@ class _Range:
             found.reverse()
         return found
 
-    def members(self, entry: ZSet | None) -> list[bytes]:
-        """The members alone."""
-        if entry is None:
-            return []
-        start, stop = self._ranks(entry)
-        found = entry.ranking.members(start, stop)
-        if self.reverse:
-            found.reverse()
-        return found
-
     def reply(self, entry: ZSet | None) -> Reply:
-        """The members, with their scores if they are wanted."""
-        members = self.members(entry)
-        if not self.with_scores or entry is None:
-            return Pairs(members) if self.with_scores else members
+        """The members, with their scores if they are wanted, in the order asked for."""
+        if entry is None:
+            return Pairs([]) if self.with_scores else []
         start, stop = self._ranks(entry)
-        scores = entry.ranking.scores(start, stop)
+        members = entry.ranking.members(start, stop)
+        scores = entry.ranking.scores(start, stop) if self.with_scores else []
         if self.reverse:
+            members.reverse()
             scores.reverse()
+        if not self.with_scores:
+            return members
         flat: list[Reply] = [None] * (2 * len(members))
         flat[::2], flat[1::2] = members, scores
         return Pairs(flat)
