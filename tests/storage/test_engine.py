@@ -282,7 +282,9 @@ def test_a_checkpointer_that_cannot_be_started_is_started_later(
         engine.process.process.kill()
         with monkeypatch.context() as patch:
             patch.setattr(subprocess, "Popen", refuse)
-            assert engine.process.wait(10)
+            while not engine.process.ended:
+                assert engine.process.wait(10)
+                engine.poll()
             for _ in range(2):
                 engine.poll()
                 assert "no checkpointer process can be started: [Errno 11] no more processes" in engine.checkpoint_error
