@@ -252,5 +252,5 @@ def test_what_a_refused_transaction_published_is_not_sent(monkeypatch: pytest.Mo
         server.server.dataset.effects.clear()
 
 
-def refuse(size: int) -> Segment:
+def refuse(size: int, *, fill: bool) -> Segment:
     raise OSError(ENOSPC, "the disk is full")

@@ -486,11 +486,11 @@ def clear_keeps_space(patches: Patches) -> None:
 
 @bug("segments begun before the manifest names them")
 def listed_late(patches: Patches) -> None:
-    def create(self: wal.Manifest, size: int) -> Segment:
+    def create(self: wal.Manifest, size: int, *, fill: bool = True) -> Segment:
         save = self.save
         self.save = lambda: None  # type: ignore[method-assign]
         try:
-            segment: Segment = old(self, size)
+            segment: Segment = old(self, size, fill=fill)
         finally:
             self.save = save  # type: ignore[method-assign]
         return segment
