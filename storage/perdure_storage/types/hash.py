@@ -37,8 +37,10 @@ except ImportError:
 
 def fold_put(rows: list[Rows], ident: int, *triples: Any) -> None:
     """HASH_PUT as row changes."""
-    table, flat = rows[HASHES], iter(triples)
-    for field, value, expire in zip(flat, flat, flat, strict=True):
+    table = rows[HASHES]
+    for at in range(0, len(triples), 3):
+        triple = triples[at : at + 3]
+        field, value, expire = triple
         table[element_key(ident, field)] = field_content(field, expire, value)
 
 

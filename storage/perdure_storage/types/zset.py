@@ -67,8 +67,10 @@ def _run(flags: list[bool]) -> int:
 
 def fold_put(rows: list[Rows], ident: int, *pairs: Any) -> None:
     """ZSET_PUT as row changes."""
-    table, flat = rows[ZSETS], iter(pairs)
-    for member, score in zip(flat, flat, strict=True):
+    table = rows[ZSETS]
+    for at in range(0, len(pairs), 2):
+        pair = pairs[at : at + 2]
+        member, score = pair
         table[element_key(ident, member)] = with_key(member, _pack_score(score))
 
 
