@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any, Final, TypeAlias
 
@@ -149,103 +150,18 @@ NULL3: Final = b"_\r\n"
 CRLF: Final = b"\r\n"
 
 
-def _encode2(reply: Reply) -> bytes:
-    if type(reply) is bytes:
-        size = len(reply)
-        return b"".join((BULKS[size], reply, CRLF)) if size < 1024 else b"$%d\r\n%b\r\n" % (size, reply)
-    if type(reply) is int:
-        return INTS[reply] if 0 <= reply < 1024 else b":%d\r\n" % reply
-    if reply is None:
-        return NULL2
-    if type(reply) is str:
-        return SIMPLE.get(reply) or _simple(reply)
-    if type(reply) is Raw:
-        return reply
-    out: list[bytes] = []
-    _nest2(out, reply)
-    return b"".join(out)
-
-
-def _encode3(reply: Reply) -> bytes:
-    if type(reply) is bytes:
-        size = len(reply)
-        return b"".join((BULKS[size], reply, CRLF)) if size < 1024 else b"$%d\r\n%b\r\n" % (size, reply)
-    if type(reply) is int:
-        return INTS[reply] if 0 <= reply < 1024 else b":%d\r\n" % reply
-    if reply is None:
-        return NULL3
-    if type(reply) is str:
-        return SIMPLE.get(reply) or _simple(reply)
-    if type(reply) is Raw:
-        return reply
-    out: list[bytes] = []
-    _nest3(out, reply)
-    return b"".join(out)
-
-
 PAIRS: Final = b"2"
 """An array of arrays of two."""
 SHAPES2: Final[dict[type, bytes]] = {Map: b"*", Pairs: b"*", Rows: PAIRS, Set: b"*", Push: b"*"}
 """How the items of these are shown: PAIRS, or what the header of all begins with."""
 SHAPES3: Final[dict[type, bytes]] = {Map: b"%", Pairs: PAIRS, Rows: b"%", Set: b"~", Push: b">"}
 
-encode2: Final[Callable[[Reply], bytes]] = (
-    Encoder(NULL2, SIMPLE, SHAPES2, False, _encode2) if Encoder is not None else _encode2
-)
-"""A reply as a RESP2 client reads it. Raises TypeError for what no handler may return."""
-encode3: Final[Callable[[Reply], bytes]] = (
-    Encoder(NULL3, SIMPLE, SHAPES3, True, _encode3) if Encoder is not None else _encode3
-)
-"""The same for RESP3."""
+Writer: TypeAlias = Callable[[list[bytes], Any], None]
 
 
 def format_double(value: float) -> bytes:
     """A double as Redis prints a score: 17 significant digits, which is enough to read the same double back."""
     return b"%.17g" % value
-
-
-def _nest2(out: list[bytes], reply: Reply) -> None:
-    """Append the chunks of a RESP2 reply, whatever it is."""
-    if type(reply) is list or type(reply) is tuple:
-        out.append(_header(b"*", len(reply)))
-        _items2(out, reply)
-    else:
-        _writer(WRITERS2, reply)(out, reply)
-
-
-def _items2(out: list[bytes], items: Sequence[Reply]) -> None:
-    for item in items:
-        if type(item) is bytes:
-            size = len(item)
-            out += (BULKS[size] if size < 1024 else b"$%d\r\n" % size, item, CRLF)
-        elif type(item) is int:
-            out.append(INTS[item] if 0 <= item < 1024 else b":%d\r\n" % item)
-        elif item is None:
-            out.append(NULL2)
-        else:
-            _nest2(out, item)
-
-
-def _nest3(out: list[bytes], reply: Reply) -> None:
-    """Append the chunks of a RESP3 reply, whatever it is."""
-    if type(reply) is list or type(reply) is tuple:
-        out.append(_header(b"*", len(reply)))
-        _items3(out, reply)
-    else:
-        _writer(WRITERS3, reply)(out, reply)
-
-
-def _items3(out: list[bytes], items: Sequence[Reply]) -> None:
-    for item in items:
-        if type(item) is bytes:
-            size = len(item)
-            out += (BULKS[size] if size < 1024 else b"$%d\r\n" % size, item, CRLF)
-        elif type(item) is int:
-            out.append(INTS[item] if 0 <= item < 1024 else b":%d\r\n" % item)
-        elif item is None:
-            out.append(NULL3)
-        else:
-            _nest3(out, item)
 
 
 def _header(kind: bytes, count: int) -> bytes:
@@ -265,35 +181,6 @@ def _bulk(data: bytes | bytearray) -> bytes:
     return b"".join((b"$%d\r\n" % len(data), data, CRLF))
 
 
-Writer: TypeAlias = Callable[[list[bytes], Any], None]
-
-
-def _shaped(write_items: Callable[[list[bytes], Sequence[Reply]], None], shape: bytes) -> Writer:
-    """For one of the SHAPES."""
-
-    def write(out: list[bytes], reply: Map | Pairs | Rows | Set | Push) -> None:
-        items = reply.items
-        if shape == PAIRS:
-            out.append(_header(b"*", len(items) // 2))
-            for at in range(0, len(items), 2):
-                out.append(ARRAYS[2])
-                write_items(out, items[at : at + 2])
-        else:
-            out.append(_header(shape, len(items) // 2 if shape == b"%" else len(items)))
-            write_items(out, items)
-
-    return write
-
-
-def _flat(reply: Mapping[Any, Reply]) -> list[Reply]:
-    """key, value, key, value, ..."""
-    return list(chain.from_iterable(reply.items()))
-
-
-def _verbatim3(out: list[bytes], reply: Verbatim) -> None:
-    out.append(b"=%d\r\n%b:%b\r\n" % (len(reply.text) + 4, reply.fmt.encode(), reply.text))
-
-
 COMMON_WRITERS: Final[dict[type, Writer]] = {
     bytes: lambda out, reply: out.append(_bulk(reply)),
     bytearray: lambda out, reply: out.append(_bulk(reply)),
@@ -304,7 +191,7 @@ COMMON_WRITERS: Final[dict[type, Writer]] = {
 }
 """What is the same in both protocols. Looked up by exact type; a subclass finds its base class's."""
 
-WRITERS2: Final[dict[type, Writer]] = COMMON_WRITERS | {
+WRITERS2: Final[dict[type, Writer]] = {
     type(None): lambda out, reply: out.append(NULL2),
     bool: lambda out, reply: out.append(INTS[reply]),
     float: lambda out, reply: out.append(_bulk(format_double(reply))),
@@ -312,28 +199,94 @@ WRITERS2: Final[dict[type, Writer]] = COMMON_WRITERS | {
     Verbatim: lambda out, reply: out.append(_bulk(reply.text)),
     BigNumber: lambda out, reply: out.append(_bulk(b"%d" % reply.value)),
     NullArray: lambda out, reply: out.append(b"*-1\r\n"),
-    dict: lambda out, reply: _nest2(out, _flat(reply)),
-    **{kind: _shaped(_items2, shape) for kind, shape in SHAPES2.items()},
 }
 
-WRITERS3: Final[dict[type, Writer]] = COMMON_WRITERS | {
+WRITERS3: Final[dict[type, Writer]] = {
     type(None): lambda out, reply: out.append(NULL3),
     bool: lambda out, reply: out.append(b"#t\r\n" if reply else b"#f\r\n"),
     float: lambda out, reply: out.append(b",%b\r\n" % format_double(reply)),
     Decimal: lambda out, reply: out.append(b",%b\r\n" % reply.text),
-    Verbatim: _verbatim3,
+    Verbatim: lambda out, reply: out.append(
+        b"=%d\r\n%b:%b\r\n" % (len(reply.text) + 4, reply.fmt.encode(), reply.text)
+    ),
     BigNumber: lambda out, reply: out.append(b"(%d\r\n" % reply.value),
     NullArray: lambda out, reply: out.append(NULL3),
-    dict: lambda out, reply: _nest3(out, Map(_flat(reply))),
-    **{kind: _shaped(_items3, shape) for kind, shape in SHAPES3.items()},
 }
 
 
-def _writer(writers: dict[type, Writer], reply: Reply) -> Writer:
-    for kind in type(reply).__mro__:
-        if kind in writers:
-            return writers[kind]
-    raise TypeError(f"a handler returned {type(reply).__name__}, which is not a reply")
+class PlainEncoder:
+    """Any reply as bytes. Raises TypeError for what no handler may return."""
+
+    def __init__(self, null: bytes, shapes: dict[type, bytes], writers: dict[type, Writer]) -> None:
+        self._null = null
+        self._writers = COMMON_WRITERS | writers
+        self._writers[dict] = lambda out, reply: self._write(out, Map([*chain.from_iterable(reply.items())]))
+        self._writers |= {kind: partial(self._write_shaped, shape) for kind, shape in shapes.items()}
+
+    def __call__(self, reply: Reply) -> bytes:
+        if type(reply) is bytes:
+            size = len(reply)
+            return b"".join((BULKS[size], reply, CRLF)) if size < 1024 else b"$%d\r\n%b\r\n" % (size, reply)
+        if type(reply) is int:
+            return INTS[reply] if 0 <= reply < 1024 else b":%d\r\n" % reply
+        if reply is None:
+            return self._null
+        if type(reply) is str:
+            return SIMPLE.get(reply) or _simple(reply)
+        if type(reply) is Raw:
+            return reply
+        out: list[bytes] = []
+        self._write(out, reply)
+        return b"".join(out)
+
+    def _write(self, out: list[bytes], reply: Reply) -> None:
+        """Append its chunks."""
+        if type(reply) is list or type(reply) is tuple:
+            out.append(_header(b"*", len(reply)))
+            self._write_items(out, reply)
+        else:
+            self._writer(reply)(out, reply)
+
+    def _write_items(self, out: list[bytes], items: Sequence[Reply]) -> None:
+        for item in items:
+            if type(item) is bytes:
+                size = len(item)
+                out += (BULKS[size] if size < 1024 else b"$%d\r\n" % size, item, CRLF)
+            elif type(item) is int:
+                out.append(INTS[item] if 0 <= item < 1024 else b":%d\r\n" % item)
+            elif item is None:
+                out.append(self._null)
+            else:
+                self._write(out, item)
+
+    def _write_shaped(self, shape: bytes, out: list[bytes], reply: Map | Pairs | Rows | Set | Push) -> None:
+        items = reply.items
+        if shape == PAIRS:
+            out.append(_header(b"*", len(items) // 2))
+            for at in range(0, len(items), 2):
+                out.append(ARRAYS[2])
+                self._write_items(out, items[at : at + 2])
+        else:
+            out.append(_header(shape, len(items) // 2 if shape == b"%" else len(items)))
+            self._write_items(out, items)
+
+    def _writer(self, reply: Reply) -> Writer:
+        for kind in type(reply).__mro__:
+            if kind in self._writers:
+                return self._writers[kind]
+        raise TypeError(f"a handler returned {type(reply).__name__}, which is not a reply")
+
+
+plain2: Final = PlainEncoder(NULL2, SHAPES2, WRITERS2)
+plain3: Final = PlainEncoder(NULL3, SHAPES3, WRITERS3)
+encode2: Final[Callable[[Reply], bytes]] = (
+    Encoder(NULL2, SIMPLE, SHAPES2, False, plain2) if Encoder is not None else plain2
+)
+"""A reply as a RESP2 client reads it. Raises TypeError for what no handler may return."""
+encode3: Final[Callable[[Reply], bytes]] = (
+    Encoder(NULL3, SIMPLE, SHAPES3, True, plain3) if Encoder is not None else plain3
+)
+"""The same for RESP3."""
 
 
 # -- requests ------------------------------------------------------------------------------------------------------
