@@ -40,9 +40,9 @@ import hiredis
 from perdure.errors import ReplyError
 
 try:
-    from perdure._fast import Encoder, take_requests
+    from perdure._fast import take_requests
 except ImportError:
-    Encoder = take_requests = None  # type: ignore[assignment,misc]
+    take_requests = None  # type: ignore[assignment]
 
 # -- values of replies ---------------------------------------------------------------------------------------------
 
@@ -279,14 +279,18 @@ class PlainEncoder:
 
 plain2: Final = PlainEncoder(NULL2, SHAPES2, WRITERS2)
 plain3: Final = PlainEncoder(NULL3, SHAPES3, WRITERS3)
-encode2: Final[Callable[[Reply], bytes]] = (
-    Encoder(NULL2, SIMPLE, SHAPES2, False, plain2) if Encoder is not None else plain2
-)
+encode2: Callable[[Reply], bytes] = plain2
 """A reply as a RESP2 client reads it. Raises TypeError for what no handler may return."""
-encode3: Final[Callable[[Reply], bytes]] = (
-    Encoder(NULL3, SIMPLE, SHAPES3, True, plain3) if Encoder is not None else plain3
-)
+encode3: Callable[[Reply], bytes] = plain3
 """The same for RESP3."""
+
+try:  # what is common in C, where a compiler was present at installation
+    from perdure._fast import Encoder
+except ImportError:
+    pass
+else:
+    encode2 = Encoder(NULL2, SIMPLE, SHAPES2, False, plain2)
+    encode3 = Encoder(NULL3, SIMPLE, SHAPES3, True, plain3)
 
 
 # -- requests ------------------------------------------------------------------------------------------------------

@@ -27,12 +27,12 @@ _NAME: Final = re.compile(rb"[a-zA-Z0-9_]+").fullmatch
 
 
 class Function:
-    """One function of a library."""
+    """One function of a library; `owner` is the library's name."""
 
-    __slots__ = ("body", "description", "flags", "library_name", "name", "rules")
+    __slots__ = ("body", "description", "flags", "name", "owner", "rules")
 
-    def __init__(self, library_name: bytes, registered: Any, body: Body) -> None:
-        self.library_name = library_name
+    def __init__(self, owner: bytes, registered: Any, body: Body) -> None:
+        self.owner = owner
         self.name: bytes = registered[b"name"]
         self.description: bytes | None = registered[b"description"]
         self.flags: list[bytes] = list(registered[b"flags"].values())
@@ -170,7 +170,7 @@ class Libraries:
         """Two functions of one name, whatever the case of its letters, cannot be. Raises ReplyError."""
         replaced = {library.name for library in libraries}
         taken = {} if flush else dict(self.functions())
-        taken = {name: function for name, function in taken.items() if function.library_name not in replaced}
+        taken = {name: function for name, function in taken.items() if function.owner not in replaced}
         for library in libraries:
             for function in library.functions:
                 key = function.name.lower()
